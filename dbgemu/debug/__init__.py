@@ -1,0 +1,1 @@
+"""What every debugger front end shares."""

@@ -1,0 +1,1 @@
+"""How guest code becomes host code, and when it runs."""

@@ -1,0 +1,1 @@
+"""GDB's remote serial protocol, on top of the debug session."""

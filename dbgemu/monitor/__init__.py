@@ -1,0 +1,1 @@
+"""The monitor's commands, for the REPL and for GDB's ``monitor``."""

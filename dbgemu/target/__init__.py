@@ -1,0 +1,1 @@
+"""What the guest can see: the CPU, the SoC, the chips and the board."""

@@ -1,0 +1,1 @@
+"""The ARM920T: encodings, semantics, registers, cp15, MMU, exceptions."""

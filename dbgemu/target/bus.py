@@ -1,0 +1,199 @@
+"""The physical address space: memories and devices, who answers where."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from dbgemu.target.device import Device, Reader, Writer
+from dbgemu.target.guest_log import GuestLog
+from dbgemu.target.memory import Memory
+
+PAGE = 4096
+
+
+class BusError(Exception):
+    """Nothing answers at a physical address."""
+
+    def __init__(self, address: int) -> None:
+        super().__init__(f"nothing answers at physical address 0x{address:08x}")
+        self.address = address
+
+
+@dataclass(frozen=True)
+class Region:
+    """``size`` bytes of address space from ``base``: a memory (from ``offset`` in it) or a device.
+
+    Writes to a memory with ``writes_to`` go to that device instead: a flash chip's commands.
+    """
+
+    base: int
+    size: int
+    target: Memory | Device
+    offset: int = 0
+    writable: bool = True
+    writes_to: Device | None = None
+
+    @property
+    def end(self) -> int:
+        """The first address behind the region."""
+        return self.base + self.size
+
+
+class Bus:
+    """Who answers at which physical address. Regions do not overlap; bases are 4 KiB aligned.
+
+    ``read`` and ``write`` are what the CPU does, side effects included; ``peek`` and ``poke`` are
+    for debuggers. Memory is normally accessed by the engine directly: it follows ``on_change``.
+    """
+
+    def __init__(self, log: GuestLog | None = None) -> None:
+        self.log = log if log is not None else GuestLog()
+        self.on_change: list[Callable[[], None]] = []
+        self._regions: list[Region] = []
+        self._bases: list[int] = []
+        self._readers: dict[int, Reader] = {}
+        self._writers: dict[int, Writer] = {}
+
+    def map(
+        self,
+        base: int,
+        target: Memory | Device,
+        *,
+        size: int | None = None,
+        offset: int = 0,
+        writable: bool = True,
+        writes_to: Device | None = None,
+    ) -> Region:
+        """Let ``target`` answer from ``base``; ValueError when that overlaps what is mapped."""
+        region = Region(base, size or target.size, target, offset, writable, writes_to)
+        for other in self._regions:
+            if base < other.end and other.base < region.end:
+                raise ValueError(
+                    f"{target.name} at 0x{base:08x} would overlap {other.target.name} at 0x{other.base:08x}"
+                )
+        self._regions.append(region)
+        self._changed()
+        return region
+
+    def unmap(self, region: Region) -> None:
+        """Take ``region`` out of the address space."""
+        self._regions.remove(region)
+        self._changed()
+
+    def replace(self, old: Region, new: Region) -> Region:
+        """Put ``new`` in the place of ``old`` (a flash that leaves its array mode)."""
+        self._regions[self._regions.index(old)] = new
+        self._changed()
+        return new
+
+    def _changed(self) -> None:
+        self._regions.sort(key=lambda region: region.base)
+        self._bases = [region.base for region in self._regions]
+        self._readers.clear()
+        self._writers.clear()
+        for region in self._regions:
+            if isinstance(region.target, Device):
+                self._add_dispatch(region.base, region.target)
+        for listener in self.on_change:
+            listener()
+
+    def _add_dispatch(self, base: int, device: Device) -> None:
+        # Fast paths: an access to a register's first byte. The size is in the key's low bits for
+        # writes (a read is cut to its size by who asked). All else goes through Device.read/write.
+        for register in device.registers.values():
+            if register.sized:
+                continue
+            address = base + register.offset
+            self._readers[address] = device.reader(register)
+            writer, mask = device.writer(register), register.mask
+            for size in (1, 2, 4):
+                if 8 * size == register.width:
+                    self._writers[address << 3 | size] = writer
+                elif 8 * size > register.width:
+                    self._writers[address << 3 | size] = _masked(writer, mask)
+
+    def regions(self) -> Iterator[Region]:
+        """Every region, by address."""
+        return iter(self._regions)
+
+    def find(self, address: int) -> Region | None:
+        """The region that physical ``address`` lies in, or None."""
+        index = bisect_right(self._bases, address) - 1
+        if index >= 0 and address < self._regions[index].end:
+            return self._regions[index]
+        return None
+
+    def read(self, address: int, size: int) -> int:
+        """A CPU's read of ``size`` bytes (1, 2, 4), aligned. May return bits above ``size``."""
+        reader = self._readers.get(address)
+        if reader is not None:
+            return reader()
+        region = self.find(address)
+        if region is None:
+            self.log.error("bus", f"read of {size} bytes at 0x{address:08x}, where nothing is")
+            return 0
+        offset = address - region.base + region.offset
+        return region.target.read(offset, size)
+
+    def write(self, address: int, size: int, value: int) -> None:
+        """A CPU's write of ``size`` bytes (1, 2, 4), aligned; ``value`` fits in ``size``."""
+        writer = self._writers.get(address << 3 | size)
+        if writer is not None:
+            writer(value)
+            return
+        region = self.find(address)
+        if region is None:
+            self.log.error("bus", f"write of 0x{value:x} ({size} bytes) at 0x{address:08x}, where nothing is")
+            return
+        target = region.writes_to or region.target
+        if isinstance(target, Device) or region.writable:
+            target.write(address - region.base + region.offset, size, value)
+        else:
+            self.log.error(region.target.name, f"write of 0x{value:x} to read-only 0x{address:08x}")
+
+    def peek(self, address: int, length: int) -> bytes:
+        """``length`` bytes from ``address``, without side effects; BusError where nothing is."""
+        chunks = bytearray()
+        while length:
+            region = self.find(address)
+            if region is None:
+                raise BusError(address)
+            offset = address - region.base + region.offset
+            if isinstance(region.target, Memory):
+                count = min(length, region.end - address)
+                chunks += region.target.data[offset : offset + count]
+            else:
+                count = 1 if offset & 3 or length < 4 else 4
+                chunks += region.target.peek(offset, count).to_bytes(count, "little")
+            address += count
+            length -= count
+        return bytes(chunks)
+
+    def poke(self, address: int, data: bytes) -> None:
+        """A debugger's write: into memory (read-only too) directly, to a device as the CPU would.
+
+        BusError where nothing is; then nothing at all is written.
+        """
+        parts = []
+        while data:
+            region = self.find(address)
+            if region is None:
+                raise BusError(address)
+            offset = address - region.base + region.offset
+            count = min(len(data), region.end - address)
+            if isinstance(region.target, Device):
+                count = next(n for n in (4, 2, 1) if n <= count and offset % n == 0)
+            parts.append((region.target, offset, data[:count]))
+            address += count
+            data = data[count:]
+        for target, offset, chunk in parts:
+            if isinstance(target, Memory):
+                target.data[offset : offset + len(chunk)] = chunk
+            else:
+                target.write(offset, len(chunk), int.from_bytes(chunk, "little"))
+
+
+def _masked(writer: Writer, mask: int) -> Writer:
+    return lambda value: writer(value & mask)

@@ -1,0 +1,1 @@
+"""Parts soldered to the board."""
