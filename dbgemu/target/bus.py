@@ -85,7 +85,11 @@ class Bus:
     def replace(self, old: Region, new: Region) -> Region:
         """Put ``new`` in the place of ``old`` (a flash that leaves its array mode)."""
         self._regions[self._regions.index(old)] = new
-        self._changed()
+        if any(isinstance(region.target, Device) and region.target.registers for region in (old, new)):
+            self._changed()
+        else:  # no dispatch to make anew: a flash does this for each word it programs
+            for listener in self.on_change:
+                listener()
         return new
 
     def _changed(self) -> None:

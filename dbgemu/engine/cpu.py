@@ -1,0 +1,480 @@
+"""The CPU as the machine and debuggers hold it: registers, memory, running, break- and watchpoints."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dbgemu.engine.layout import PAGE_PRESENT, PAGE_WRITABLE, PHYSICAL_PAGE_BITS
+from dbgemu.engine.native import NativeCode, load_interpreter
+from dbgemu.target.arm.cp15 import CONTROL_RESET, CP15_REGISTERS, Cp15Register
+from dbgemu.target.arm.mmu import (
+    ACCESS_USER,
+    FAULT_NAMES,
+    RESULT_FAULT,
+    RESULT_STATUS_SHIFT,
+)
+from dbgemu.target.arm.state import (
+    ARCHITECTURAL_FIELDS,
+    BANK_NAMES,
+    BANK_OF_MODE,
+    DATA_TLB_ENTRIES,
+    EXIT_DEVICE,
+    EXIT_IDLE,
+    EXIT_STOP,
+    FETCH_TLB_ENTRIES,
+    FIQ_BANK,
+    MAX_WATCHPOINTS,
+    PAGE_BITS,
+    PAGE_SIZE,
+    WATCH_READ,
+    WATCH_WRITE,
+    C,
+    CpuState,
+    DataTlbEntry,
+    F,
+    FetchTlbEntry,
+    I,
+    Mode,
+    N,
+    StopCode,
+    T,
+    V,
+    Z,
+    offset,
+)
+from dbgemu.target.bus import Bus, BusError
+from dbgemu.target.memory import Memory
+
+_TLB_BYTES = 2 * (
+    DATA_TLB_ENTRIES * ctypes.sizeof(DataTlbEntry) + FETCH_TLB_ENTRIES * ctypes.sizeof(FetchTlbEntry)
+)
+
+_ALIASES = {"sp": "r13", "lr": "r14"}
+
+
+class TranslationFault(Exception):
+    """A virtual address is not mapped, or not for this access."""
+
+    def __init__(self, address: int, text: str) -> None:
+        super().__init__(f"{text} at virtual address 0x{address:08x}")
+        self.address = address
+
+
+@dataclass(frozen=True)
+class WatchHit:
+    """The access that a watchpoint stopped: before it took effect."""
+
+    address: int
+    size: int
+    write: bool
+    value: int | None
+
+
+def _reserve(size: int) -> mmap.mmap:
+    """Zeroed memory of which only touched pages take room."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    return mmap.mmap(-1, size, flags=flags)
+
+
+def _address_of(memory: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+class Cpu:
+    """An ARM920T on a bus. All of it is for one thread at a time, :meth:`request_exit` excepted."""
+
+    def __init__(self, bus: Bus, code: NativeCode | None = None) -> None:
+        self.bus = bus
+        self._code = code if code is not None else load_interpreter()
+        self.state = CpuState()
+        self._state_address = ctypes.addressof(self.state)
+        # ctypes finds a structure's field by name; for what runs at each device access, views do faster
+        raw = memoryview(self.state).cast("B")
+        self._longs = raw[: len(raw) & ~7].cast("q")
+        self._count_now = offset("count_now") // 8
+        self._limit = offset("limit") // 8
+        self._error: BaseException | None = None
+        self._breakpoint_pages = _reserve(1 << 32 - PAGE_BITS - 3)
+        self._breakpoint_bits = _reserve(1 << 32 - 1 - 3)
+        self._breakpoints: set[int] = set()
+        self._watches: list[tuple[int, int, int]] = []
+        self._pages = _reserve(8 << 32 - PHYSICAL_PAGE_BITS)
+        self._page_words = memoryview(self._pages).cast("Q")
+        self._mapped: dict[tuple[int, int], int] = {}
+        self._connect()
+        self._map_memory()
+        bus.on_change.append(self._map_memory)
+        self.reset()
+
+    def _connect(self) -> None:
+        code, state = self._code, self.state
+        self._run = code.function("run", None, ctypes.c_void_p)
+        u32, pointer = ctypes.c_uint32, ctypes.c_void_p
+        self._walk = code.function("walk", ctypes.c_uint64, pointer, u32, u32)
+        self._write_control = code.function("write_control", None, pointer, u32)
+        # kept as attributes: ctypes callbacks live as long as these objects
+        self._on_read = ctypes.CFUNCTYPE(u32, u32, u32)(self._read_device)
+        self._on_write = ctypes.CFUNCTYPE(None, u32, u32, u32)(self._write_device)
+        state.mmio_read = ctypes.cast(self._on_read, pointer).value
+        state.mmio_write = ctypes.cast(self._on_write, pointer).value
+        state.tables = code.address("handlers")
+        state.debug_table = code.address("debug_handlers")
+        state.physical_pages = _address_of(self._pages)
+        state.breakpoint_pages = _address_of(self._breakpoint_pages)
+        state.breakpoint_bits = _address_of(self._breakpoint_bits)
+
+    # -- running -------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """What the reset line does: SVC mode, interrupts masked, MMU off, pc at the reset vector.
+
+        The count of executed instructions goes on, break- and watchpoints stay.
+        """
+        state = self.state
+        for name in ARCHITECTURAL_FIELDS:
+            if name not in ("interrupt_lines",):
+                ctypes.memset(self._state_address + offset(name), 0, getattr(CpuState, name).size)
+        ctypes.memset(self._state_address + offset("r"), 0, CpuState.r.size)
+        state.z = 1
+        state.cp15_control = CONTROL_RESET
+        state.control = Mode.SVC
+        self._write_control(self._state_address, I | F | Mode.SVC)
+        self.flush_tlbs()
+
+    def run(self, limit: int, *, resume: bool = True) -> StopCode:
+        """Execute until ``instructions`` is ``limit``, or a stop before that.
+
+        With ``resume`` a break- or watchpoint on the first instruction is passed over. What a
+        device's code raised inside is raised here.
+        """
+        state, longs = self.state, self._longs
+        longs[self._limit] = limit
+        state.resume_count = longs[self._count_now] if resume else -1
+        self._run(self._state_address)
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        return StopCode(state.stop_reason)
+
+    @property
+    def instructions(self) -> int:
+        """Instructions executed since power-on; inside a device access those before this one."""
+        return self._longs[self._count_now]
+
+    @property
+    def limit(self) -> int:
+        """The count at which the present run stops; writing it from a device access moves it."""
+        return self._longs[self._limit]
+
+    @limit.setter
+    def limit(self, value: int) -> None:
+        self._longs[self._limit] = value
+
+    def request_exit(self) -> None:
+        """Make :meth:`run` return soon; from any thread."""
+        self.state.exit_request[EXIT_STOP] = 1
+
+    def request_attention(self) -> None:
+        """Make :meth:`run` return at the next block; from a device's code."""
+        self.state.exit_request[EXIT_DEVICE] = 1
+
+    def request_idle(self) -> None:
+        """Idle from the next block on, as wait-for-interrupt does; from a device's code."""
+        self.state.exit_request[EXIT_IDLE] = 1
+
+    def take_requests(self) -> tuple[bool, bool]:
+        """Whether a stop and idling were requested since the last call."""
+        requests = self.state.exit_request
+        stop, idle = bool(requests[EXIT_STOP]), bool(requests[EXIT_IDLE])
+        for source in (EXIT_STOP, EXIT_IDLE, EXIT_DEVICE):
+            requests[source] = 0
+        return stop, idle
+
+    def set_irq(self, level: int) -> None:
+        """Drive the IRQ line."""
+        self._set_line(I, level)
+
+    def set_fiq(self, level: int) -> None:
+        """Drive the FIQ line."""
+        self._set_line(F, level)
+
+    def _set_line(self, bit: int, level: int) -> None:
+        state = self.state
+        lines = state.interrupt_lines | bit if level else state.interrupt_lines & ~bit
+        state.interrupt_lines = lines
+        state.interrupts = lines & ~state.control & (I | F)
+
+    @property
+    def interrupt_requested(self) -> bool:
+        """An interrupt line is active, masked or not: what ends idling."""
+        return bool(self.state.interrupt_lines)
+
+    def mask_interrupts(self, masked: bool) -> None:
+        """Hold interrupts back regardless of the CPSR (single steps), or let them through again."""
+        state = self.state
+        state.interrupts = 0 if masked else state.interrupt_lines & ~state.control & (I | F)
+
+    def _read_device(self, address: int, size: int) -> int:
+        try:
+            return self.bus.read(address, size)
+        except BaseException as error:  # it cannot pass through generated code
+            return self._keep_error(error)
+
+    def _write_device(self, address: int, size: int, value: int) -> None:
+        try:
+            self.bus.write(address, size, value)
+        except BaseException as error:
+            self._keep_error(error)
+
+    def _keep_error(self, error: BaseException) -> int:
+        if self._error is None:
+            self._error = error
+        self.request_attention()
+        return 0
+
+    # -- memory --------------------------------------------------------------------------------
+
+    def _map_memory(self) -> None:
+        """Bring the physical page table in line with the bus."""
+        wanted: dict[tuple[int, int], int] = {}
+        for region in self.bus.regions():
+            if isinstance(region.target, Memory):
+                entry = (region.target.address + region.offset - region.base) & (1 << 64) - 1
+                writable = PAGE_WRITABLE if region.writable and region.writes_to is None else 0
+                wanted[region.base, region.size] = entry | PAGE_PRESENT | writable
+        changed = self._mapped.items() ^ wanted.items()
+        if not changed:
+            return
+        for (base, size), _ in self._mapped.items() - wanted.items():
+            self._set_pages(base, size, 0)
+        for (base, size), entry in wanted.items() - self._mapped.items():
+            self._set_pages(base, size, entry)
+        self._mapped = wanted
+        self.flush_tlbs()
+
+    def _set_pages(self, base: int, size: int, entry: int) -> None:
+        first, count = base >> PHYSICAL_PAGE_BITS, size >> PHYSICAL_PAGE_BITS
+        self._page_words[first : first + count] = memoryview(array("Q", [entry]) * count)
+
+    def flush_tlbs(self) -> None:
+        """Forget every translation."""
+        ctypes.memset(self._state_address + offset("privileged_data"), 0xFF, _TLB_BYTES)
+
+    def translate(self, address: int, *, user: bool = False) -> int:
+        """The physical address of virtual ``address`` in the current mapping; nothing is changed.
+
+        TranslationFault when a privileged (or ``user``) read would fault.
+        """
+        result = self._walk(self._state_address, address & 0xFFFFFFFF, ACCESS_USER if user else 0)
+        if result & RESULT_FAULT:
+            status = result >> RESULT_STATUS_SHIFT & 0xFF
+            raise TranslationFault(address, f"{FAULT_NAMES[status & 15]} (domain {status >> 4})")
+        return result & 0xFFFFFFFF
+
+    def _pieces(self, address: int, length: int) -> Iterator[tuple[int, int]]:
+        """Physical (address, length) of a virtual range, page by page."""
+        while length:
+            address &= 0xFFFFFFFF
+            count = min(length, PAGE_SIZE - (address & PAGE_SIZE - 1))
+            yield self.translate(address), count
+            address += count
+            length -= count
+
+    def read_memory(self, address: int, length: int) -> bytes:
+        """``length`` bytes from virtual ``address``, without side effects.
+
+        TranslationFault or BusError where a byte cannot be read.
+        """
+        peek = self.bus.peek
+        return b"".join(peek(physical, count) for physical, count in self._pieces(address, length))
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write ``data`` to virtual ``address``, to read-only memory too; all of it or nothing.
+
+        TranslationFault or BusError where a byte cannot be written.
+        """
+        pieces = list(self._pieces(address, len(data)))
+        for physical, _ in pieces:
+            if self.bus.find(physical) is None:
+                raise BusError(physical)
+        done = 0
+        for physical, count in pieces:
+            self.bus.poke(physical, data[done : done + count])
+            done += count
+
+    # -- breakpoints and watchpoints -------------------------------------------------------------
+
+    def add_breakpoint(self, address: int) -> None:
+        """Stop in front of the instruction at virtual ``address``."""
+        self._breakpoints.add(address & ~1)
+        self._mark_breakpoint(address & ~1)
+
+    def remove_breakpoint(self, address: int) -> None:
+        """Take it back; nothing happens when there is none."""
+        self._breakpoints.discard(address & ~1)
+        self._mark_breakpoint(address & ~1)
+
+    def _mark_breakpoint(self, address: int) -> None:
+        page = address >> PAGE_BITS
+        in_page = any(other >> PAGE_BITS == page for other in self._breakpoints)
+        _set_bit(self._breakpoint_bits, address >> 1, address in self._breakpoints)
+        _set_bit(self._breakpoint_pages, page, in_page)
+        self.flush_tlbs()
+
+    def add_watchpoint(self, address: int, length: int, *, read: bool, write: bool) -> None:
+        """Stop in front of accesses to ``length`` bytes from virtual ``address``.
+
+        ValueError when there are too many, or nothing is watched.
+        """
+        if length < 1 or not (read or write):
+            raise ValueError(f"a watchpoint of {length} bytes that watches nothing")
+        if len(self._watches) == MAX_WATCHPOINTS:
+            raise ValueError(f"there are {MAX_WATCHPOINTS} watchpoints already, more cannot be set")
+        self._watches.append(self._watch(address, length, read, write))
+        self._set_watches()
+
+    def remove_watchpoint(self, address: int, length: int, *, read: bool, write: bool) -> None:
+        """Take back a watchpoint of the same arguments; ValueError when there is none."""
+        self._watches.remove(self._watch(address, length, read, write))
+        self._set_watches()
+
+    @staticmethod
+    def _watch(address: int, length: int, read: bool, write: bool) -> tuple[int, int, int]:
+        kinds = (WATCH_READ if read else 0) | (WATCH_WRITE if write else 0)
+        return address, min(address + length - 1, 0xFFFFFFFF), kinds
+
+    def _set_watches(self) -> None:
+        for place, (first, last, kinds) in enumerate(self._watches):
+            entry = self.state.watches[place]
+            entry.first, entry.last, entry.kinds = first, last, kinds
+        self.state.watch_count = len(self._watches)
+        self.flush_tlbs()
+
+    @property
+    def watch_hit(self) -> WatchHit:
+        """The access of the last stop at a watchpoint."""
+        state = self.state
+        write = state.watch_kind == WATCH_WRITE
+        value = state.watch_value if write else None
+        return WatchHit(state.watch_address, state.watch_size, write, value)
+
+    # -- registers -------------------------------------------------------------------------------
+
+    @property
+    def cp15_registers(self) -> dict[str, Cp15Register]:
+        """The system control registers, by the names that read_register takes."""
+        return CP15_REGISTERS
+
+    @property
+    def pc(self) -> int:
+        """The address of the next instruction."""
+        return int(self.state.pc)
+
+    @property
+    def current_pc(self) -> int:
+        """Inside a device access: the address of the instruction that makes it."""
+        return int(self.state.r[15]) - (4 if self.state.control & T else 8) & 0xFFFFFFFF
+
+    @property
+    def cpsr(self) -> int:
+        """The CPSR put together."""
+        state = self.state
+        flags = (state.n & N) | (Z if state.z == 0 else 0) | (C if state.c else 0)
+        return int(flags | (V if state.v >> 31 else 0) | state.control)
+
+    @cpsr.setter
+    def cpsr(self, value: int) -> None:
+        state = self.state
+        state.n = value & N
+        state.z = 0 if value & Z else 1
+        state.c = 1 if value & C else 0
+        state.v = N if value & V else 0
+        self._write_control(self._state_address, value & 0xFF)
+
+    def _place(self, name: str) -> tuple[Any, int]:
+        """The array and index in the state of a core or banked register."""
+        state = self.state
+        base, _, mode = name.partition("_")
+        present = BANK_OF_MODE[state.control & 15]
+        if base == "spsr":
+            return state.spsr, BANK_NAMES.index(mode) if mode else present
+        if not base.startswith("r") or not base[1:].isdigit() or int(base[1:]) > 15:
+            raise KeyError(f"there is no register {name!r}")
+        number = int(base[1:])
+        if not mode:
+            return state.r, number
+        bank = BANK_NAMES.index(mode)
+        if number in (13, 14):
+            return (state.r, number) if bank == present else ((state.r13, state.r14)[number - 13], bank)
+        if 8 <= number <= 12 and bank in (0, FIQ_BANK):
+            active = (bank == FIQ_BANK) == (present == FIQ_BANK)
+            return (state.r, number) if active else (state.r8_r12[bank], number - 8)
+        raise KeyError(f"register {name!r} is not banked")
+
+    def read_register(self, name: str) -> int:
+        """A register by name: r0 to r15, sp, lr, pc, cpsr, spsr, r13_irq, spsr_irq, r8_fiq, dfsr, ...
+
+        KeyError when there is no such register.
+        """
+        if name in ("pc", "r15"):
+            return self.pc
+        if name == "cpsr":
+            return self.cpsr
+        if name in CP15_REGISTERS:
+            register = CP15_REGISTERS[name]
+            return register.constant if register.field is None else int(getattr(self.state, register.field))
+        array_, index = self._find(name)
+        return int(array_[index])
+
+    def write_register(self, name: str, value: int) -> None:
+        """Write a register by name; a constant one (midr) stays. KeyError as for reading."""
+        value &= 0xFFFFFFFF
+        if name in ("pc", "r15"):
+            self.state.pc = value & (~1 if self.state.control & T else ~3)
+        elif name == "cpsr":
+            self.cpsr = value
+        elif name in CP15_REGISTERS:
+            register = CP15_REGISTERS[name]
+            if register.field is not None:
+                value = (value & register.writable) | register.read_as_one
+                setattr(self.state, register.field, value)
+                self.flush_tlbs()
+        else:
+            array_, index = self._find(name)
+            array_[index] = value
+
+    def _find(self, name: str) -> tuple[Any, int]:
+        try:
+            return self._place(_ALIASES.get(name, name))
+        except ValueError:
+            raise KeyError(f"there is no register {name!r}") from None
+
+    # -- snapshots -------------------------------------------------------------------------------
+
+    def save(self) -> dict[str, Any]:
+        """The architectural state as plain data."""
+        state: dict[str, Any] = {"r": list(self.state.r[:15]), "instructions": self.instructions}
+        for name in ARCHITECTURAL_FIELDS:
+            place = self._state_address + offset(name)
+            state[name] = ctypes.string_at(place, getattr(CpuState, name).size)
+        return state
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Put back what :meth:`save` gave."""
+        self.state.r[:15] = saved["r"]
+        for name in ARCHITECTURAL_FIELDS:
+            ctypes.memmove(self._state_address + offset(name), saved[name], len(saved[name]))
+        self.state.count = self.state.count_now = saved["instructions"]
+        self._write_control(self._state_address, self.state.control)
+        self.flush_tlbs()
+
+
+def _set_bit(bitmap: mmap.mmap, number: int, value: bool) -> None:
+    mask = 1 << (number & 7)
+    byte = bitmap[number >> 3]
+    bitmap[number >> 3] = byte | mask if value else byte & ~mask

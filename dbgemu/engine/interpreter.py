@@ -1,0 +1,179 @@
+"""Tier 0: a handler for each decode key, made from the instruction semantics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dbgemu.engine.ir import DECLARATIONS, LIKELY
+from dbgemu.engine.support import (
+    PARAMETERS,
+    SKIP_SLOT,
+    SLOW_BLOCK,
+    SLOW_USER,
+    TABLE_SLOTS,
+    THUMB_SLOT,
+    FlowCore,
+    emit_support,
+)
+from dbgemu.target.arm import a32, t16
+from dbgemu.target.arm.core import Vector
+from dbgemu.target.arm.decode import Pattern
+from dbgemu.target.arm.state import DATA_TLB_ENTRIES, EXIT_IDLE, PAGE_BITS, PAGE_SIZE
+from dbgemu.target.arm.value import Value
+
+
+class HandlerCore(FlowCore):
+    """Emits the handler of one key: bits in ``key_mask`` are known, the others are in ``%w``."""
+
+    def __init__(self, word: int, key_mask: int, thumb: bool) -> None:
+        super().__init__(thumb)
+        self._known_bits = word
+        self._key_mask = key_mask
+        self._word = Value(self, "%w")
+        self._end = self.variable("ptr", "%he")
+
+    def bits(self, high: int, low: int) -> Value:
+        """Known where all of them are in the key."""
+        mask = (2 << high - low) - 1
+        if self._key_mask >> low & mask == mask:
+            return self.const(self._known_bits >> low & mask)
+        field = self._word >> low
+        return field if high == 31 else field & mask
+
+    def jump(self, address: Value) -> None:
+        """Go on at ``address``, its low bits cut."""
+        self.tail(f"@enter_{self.suffix}", f", i32 {address & -self.instruction_size}")
+
+    def jump_any(self, address: Value) -> None:
+        """Go on in the instruction set that ``control`` says."""
+        self.tail(f"@enter_any_from_{self.suffix}", f", i32 {address}")
+
+    def exception(self, vector: Vector) -> None:
+        """Take it."""
+        self.tail(f"@raise_{self.suffix}", f", i32 {vector.offset}, i32 {vector.mode}")
+
+    def end_block(self) -> None:
+        """The run of instructions ends behind this one."""
+        following = self.op(f"getelementptr i8, ptr %h, i64 {self.instruction_size}", 64)
+        self.line(f"store ptr {following}, ptr {self._end}")
+
+    def wait_for_interrupt(self) -> None:
+        """Ask to stop at the end of the block."""
+        place = self.address_of("exit_request", EXIT_IDLE, scale=1)
+        self.line(f"store i8 1, ptr {place}")
+
+    def _tlb_entry(self, address: Value, user: bool) -> str:
+        table = self.address_of("user_data") if user else self.get_pointer("data_tlb")
+        index = ((address >> PAGE_BITS) & (DATA_TLB_ENTRIES - 1)).zext(64)
+        return str(self.op(f"getelementptr [16 x i8], ptr {table}, i64 {index}", 64))
+
+    def _host(self, entry: str, address: Value) -> str:
+        place = self.op(f"getelementptr i8, ptr {entry}, i64 8", 64)
+        return self.host_pointer(self.op(f"load i64, ptr {place}", 64) + address.zext(64))
+
+    def _probe(self, entry: str, tag_place: int, address: Value, size: int) -> tuple[str, str]:
+        """Branch by whether the TLB entry's tag matches; gives the labels (hit, miss)."""
+        place = self.op(f"getelementptr i8, ptr {entry}, i64 {tag_place}", 64)
+        tag = self.op(f"load i32, ptr {place}", 32)
+        # the low bits that make an access unaligned are compared too: tags have them clear
+        matches = tag.eq(address & (-PAGE_SIZE | (size - 1)))
+        hit, miss = self.name("L"), self.name("L")
+        self.end(f"br i1 {matches}, label %{hit}, label %{miss}, {LIKELY}")
+        return hit, miss
+
+    def _check_failed(self, failed: Value, undo: Callable[[], None] | None) -> None:
+        for _ in self.when(failed):
+            if undo is not None:
+                undo()
+            self.tail(f"@abort_{self.suffix}")
+
+    def load(
+        self,
+        address: Value,
+        size: int,
+        *,
+        signed: bool = False,
+        user: bool = False,
+        block: bool = False,
+        undo: Callable[[], None] | None = None,
+    ) -> Value:
+        """A TLB look-up with the slow path out of line; after that, the block ends."""
+        kind = f"i{8 * size}"
+        result = self.variable(kind, "0")
+        entry = self._tlb_entry(address, user)
+        hit, miss = self._probe(entry, 0, address, size)
+        join = self.name("L")
+        self.label(hit)
+        loaded = self.op(f"load {kind}, ptr {self._host(entry, address)}", 8 * size)
+        self.line(f"store {kind} {loaded}, ptr {result}")
+        self.end(f"br label %{join}")
+        self.label(miss)
+        flags = size | (SLOW_USER if user else 0) | (SLOW_BLOCK if block else 0)
+        answer = self.op(f"call preserve_mostcc i64 @slow_read(ptr %s, i32 {address}, i32 {flags})", 64)
+        self._check_failed((answer >> 32).ne(0), undo)
+        self.line(f"store {kind} {answer.trunc(8 * size)}, ptr {result}")
+        self.end_block()
+        self.label(join)
+        value = self.op(f"load {kind}, ptr {result}", 8 * size)
+        return value.sext(32) if signed else value.zext(32)
+
+    def store(self, address: Value, value: Value, size: int, *, user: bool = False) -> None:
+        """As :meth:`load`."""
+        entry = self._tlb_entry(address, user)
+        hit, miss = self._probe(entry, 4, address, size)
+        join = self.name("L")
+        self.label(hit)
+        self.line(f"store i{8 * size} {value.trunc(8 * size)}, ptr {self._host(entry, address)}")
+        self.end(f"br label %{join}")
+        self.label(miss)
+        flags = size | (SLOW_USER if user else 0)
+        answer = self.op(
+            f"call preserve_mostcc i64 @slow_write(ptr %s, i32 {address}, i32 {value}, i32 {flags})", 64
+        )
+        self._check_failed(answer.ne(0), None)
+        self.end_block()
+        self.label(join)
+
+    def finish(self) -> str:
+        """Go on to the next instruction; the handler's body."""
+        if not self.ended:
+            self.next(str(self.op(f"load ptr, ptr {self._end}", 64)))
+        return self.body()
+
+
+def emit_handler(pattern: Pattern, word: int, key_mask: int, thumb: bool) -> str:
+    """The body of the handler for the instructions that share ``word``'s key bits."""
+    core = HandlerCore(word, key_mask, thumb)
+    pattern.run(core)
+    return core.finish()
+
+
+def emit_module(progress: Callable[[int, int], None] | None = None) -> str:
+    """The whole interpreter as one module of LLVM IR, without triple and data layout.
+
+    ``progress(done, total)`` is called as keys are emitted. Keys whose handlers come out equal
+    share one function.
+    """
+    keys = [(a32.A32, a32.word_of(key), a32.KEY_MASK, False, key) for key in range(a32.KEYS)]
+    keys += [(t16.T16, t16.word_of(key), t16.KEY_MASK, True, THUMB_SLOT + key) for key in range(t16.KEYS)]
+    functions: dict[str, str] = {}
+    table = ["null"] * TABLE_SLOTS
+    table[SKIP_SLOT] = "@skip"
+    for done, (decoder, word, key_mask, thumb, slot) in enumerate(keys):
+        pattern = decoder.find(word)
+        body = emit_handler(pattern, word, key_mask, thumb)
+        name = functions.setdefault(body, f"@{pattern.name}_{'t' if thumb else 'a'}{slot:x}")
+        table[slot] = name
+        if progress is not None and done % 256 == 0:
+            progress(done, len(keys))
+    debug = ["@debug_arm" if slot < THUMB_SLOT else "@debug_thumb" for slot in range(TABLE_SLOTS)]
+    debug[SKIP_SLOT] = "@debug_skip"
+    handlers = [
+        f"define internal tailcc void {name}({PARAMETERS}, i32 %w) {{\n{body}\n}}"
+        for body, name in functions.items()
+    ]
+    tables = [
+        f"@{name} = constant [{TABLE_SLOTS} x ptr] [{', '.join(f'ptr {entry}' for entry in entries)}]"
+        for name, entries in (("handlers", table), ("debug_handlers", debug))
+    ]
+    return "\n".join([DECLARATIONS, *emit_support(), *handlers, *tables])

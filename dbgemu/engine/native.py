@@ -1,0 +1,152 @@
+"""Machine code: LLVM's part of the engine, and the cache of compiled objects on disk.
+
+An object is keyed by what it is made from: the sources of the semantics and of the engine, llvmlite's
+version, the host's CPU. A cached file carries a digest of its contents; one that does not match is
+made anew.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+
+import dbgemu.engine
+import dbgemu.target.arm
+
+_MAGIC = b"dbgemu object 1\n"
+_DIGEST_SIZE = 32
+
+Progress = Callable[[str], None]
+
+
+def cache_folder() -> Path:
+    """Where objects are kept: ``$DBGEMU_CACHE``, or ``dbgemu`` in the user's cache folder."""
+    override = os.environ.get("DBGEMU_CACHE")
+    if override:
+        return Path(override)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbgemu"
+
+
+def source_digest() -> str:
+    """A digest of every source that the generated code follows from, and of the host."""
+    digest = hashlib.sha256()
+    folders = [Path(str(package.__file__)).parent for package in (dbgemu.engine, dbgemu.target.arm)]
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    features = llvm.get_host_cpu_features().flatten()
+    for part in (llvmlite.__version__, llvm.get_default_triple(), llvm.get_host_cpu_name(), features):
+        digest.update(b"\0" + part.encode())
+    return digest.hexdigest()
+
+
+def read_cached(path: Path) -> bytes | None:
+    """The object in the cache file ``path``, or None when it is absent or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    header = len(_MAGIC) + _DIGEST_SIZE
+    stored = content[len(_MAGIC) : header]
+    if not content.startswith(_MAGIC) or hashlib.sha256(content[header:]).digest() != stored:
+        return None
+    return content[header:]
+
+
+def write_cached(path: Path, contents: bytes) -> None:
+    """Put an object into the cache; a cache that cannot be written is done without."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(_MAGIC + hashlib.sha256(contents).digest() + contents)
+        Path(file.name).replace(path)
+    except OSError:
+        return
+
+
+def target_machine(triple: str | None = None, level: int = 2) -> llvm.TargetMachine:
+    """LLVM's code generator for the host, or for ``triple`` (generic CPU)."""
+    if triple is not None:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        return llvm.Target.from_triple(triple).create_target_machine(opt=level, reloc="pic")
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=level,
+        jit=True,
+    )
+
+
+def compile_ir(text: str, machine: llvm.TargetMachine) -> bytes:
+    """An object file from LLVM IR."""
+    module = llvm.parse_assembly(f'target triple = "{machine.triple}"\n{text}')
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    passes.run(module, builder)
+    return bytes(machine.emit_object(module))
+
+
+class NativeCode:
+    """A loaded object file."""
+
+    def __init__(self, contents: bytes, machine: llvm.TargetMachine) -> None:
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        with tempfile.NamedTemporaryFile(suffix=".o") as file:
+            file.write(contents)
+            file.flush()
+            self._engine.add_object_file(file.name)
+        self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """The host address of a function or constant; LookupError when there is none."""
+        address = self._engine.get_function_address(name) or self._engine.get_global_value_address(name)
+        if not address:
+            raise LookupError(f"the object has no symbol {name!r}")
+        return int(address)
+
+    def function(self, name: str, result: object, *arguments: object) -> Callable[..., int]:
+        """A function as a Python callable, which runs without the interpreter lock."""
+        prototype = ctypes.CFUNCTYPE(result, *arguments)  # type: ignore[arg-type]
+        return prototype(self.address(name))
+
+
+def stderr_progress(text: str) -> None:
+    """Show one line that the next one overwrites, where standard error is a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def load_interpreter(progress: Progress = stderr_progress) -> NativeCode:
+    """The interpreter's code: from the cache, or compiled (some seconds) and put there."""
+    machine = target_machine()
+    path = cache_folder() / f"interpreter-{source_digest()[:32]}.o"
+    contents = read_cached(path)
+    if contents is None:
+        # only now: a warm start needs neither the semantics nor the emitter
+        from dbgemu.engine.interpreter import emit_module
+
+        started = time.monotonic()
+        progress("dbgemu: building the interpreter: writing handlers")
+        text = emit_module(
+            lambda done, total: progress(f"dbgemu: building the interpreter: handler {done} of {total}")
+        )
+        progress("dbgemu: building the interpreter: compiling (once for this version and host)")
+        contents = compile_ir(text, machine)
+        write_cached(path, contents)
+        progress(f"dbgemu: interpreter built in {time.monotonic() - started:.1f} s\n")
+    return NativeCode(contents, machine)

@@ -1,0 +1,1 @@
+"""What each instruction does, written once over :class:`dbgemu.target.arm.core.Core`."""

@@ -1,0 +1,166 @@
+"""The ARM920T's state as one block of native memory, described once.
+
+Generated code uses the offsets of these fields; Python reads and writes them through ctypes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from enum import IntEnum
+
+PAGE_BITS = 10  # the TLBs work on 1 KiB: the ARM920T's tiny pages
+PAGE_SIZE = 1 << PAGE_BITS
+DATA_TLB_ENTRIES = 1024
+FETCH_TLB_ENTRIES = 256
+#: a tag that no address matches: an access compares with the low ten bits clear, but for its size
+NO_TAG = 0xFFFFFFFF
+
+MAX_WATCHPOINTS = 64
+
+
+class Mode(IntEnum):
+    """CPSR bits 4..0 (ARM ARM A2.2)."""
+
+    USR = 0x10
+    FIQ = 0x11
+    IRQ = 0x12
+    SVC = 0x13
+    ABT = 0x17
+    UND = 0x1B
+    SYS = 0x1F
+
+
+# CPSR bits
+N, Z, C, V = 1 << 31, 1 << 30, 1 << 29, 1 << 28
+I, F, T = 1 << 7, 1 << 6, 1 << 5  # noqa: E741 - the architecture's names
+
+#: Index of a mode's bank of r13, r14 and SPSR: by the low four bits of the mode, which are unique.
+#: User and System share a bank; modes that do not exist use it too.
+BANK_OF_MODE = (0, 1, 2, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 0)
+BANK_NAMES = ("usr", "fiq", "irq", "svc", "abt", "und")
+FIQ_BANK = 1
+
+
+class DataTlbEntry(ctypes.Structure):
+    """One 1 KiB page of data: tags for reads and writes, and what to add for the host address."""
+
+    _fields_ = (
+        ("read_tag", ctypes.c_uint32),
+        ("write_tag", ctypes.c_uint32),
+        ("addend", ctypes.c_uint64),
+    )
+
+
+class FetchTlbEntry(ctypes.Structure):
+    """One 1 KiB page of code; ``table`` is the handler table that executes it."""
+
+    _fields_ = (
+        ("tag", ctypes.c_uint32),
+        ("unused", ctypes.c_uint32),
+        ("addend", ctypes.c_uint64),
+        ("table", ctypes.c_uint64),
+        ("reserved", ctypes.c_uint64),
+    )
+
+
+class WatchRange(ctypes.Structure):
+    """A watched range of virtual addresses; ``kinds`` is a sum of :data:`WATCH_READ` and ``_WRITE``."""
+
+    _fields_ = (
+        ("first", ctypes.c_uint32),
+        ("last", ctypes.c_uint32),
+        ("kinds", ctypes.c_uint32),
+        ("unused", ctypes.c_uint32),
+    )
+
+
+WATCH_READ, WATCH_WRITE = 1, 2
+
+
+class CpuState(ctypes.Structure):
+    """Everything that generated code works on. Fields up to ``pc`` are the architecture's."""
+
+    _fields_ = (
+        # r15 here is only meaningful while an instruction executes: its address plus 8 (4 in Thumb)
+        ("r", ctypes.c_uint32 * 16),
+        ("n", ctypes.c_uint32),  # bit 31 is N
+        ("z", ctypes.c_uint32),  # 0 means Z
+        ("c", ctypes.c_uint32),  # 0 or 1
+        ("v", ctypes.c_uint32),  # bit 31 is V
+        ("control", ctypes.c_uint32),  # CPSR bits 7..0: I F T mode
+        ("pc", ctypes.c_uint32),  # the next instruction's address, while stopped
+        ("block_pc", ctypes.c_uint32),  # where the running block started
+        ("interrupt_lines", ctypes.c_uint32),  # bit 7 IRQ, bit 6 FIQ: as the CPSR's masks
+        # the two words below are read as one: not 0 means that the next block entry has work to do
+        ("exit_request", ctypes.c_uint8 * 4),
+        ("interrupts", ctypes.c_uint32),  # interrupt_lines that are not masked
+        ("count", ctypes.c_int64),  # instructions executed before block_pc
+        ("limit", ctypes.c_int64),  # the count to stop at
+        ("count_now", ctypes.c_int64),  # the exact count, set before calling Python and on exit
+        ("data_tlb", ctypes.c_uint64),  # address of the table for the present privilege
+        ("fetch_tlb", ctypes.c_uint64),
+        ("physical_pages", ctypes.c_uint64),  # address of 2^20 words: see PhysicalMap
+        ("mmio_read", ctypes.c_uint64),  # addresses of functions
+        ("mmio_write", ctypes.c_uint64),
+        ("tables", ctypes.c_uint64),  # address of the handler table
+        ("debug_table", ctypes.c_uint64),  # address of the table for pages with breakpoints
+        ("breakpoint_pages", ctypes.c_uint64),  # bitmap, one bit for each 1 KiB of virtual addresses
+        ("breakpoint_bits", ctypes.c_uint64),  # bitmap, one bit for each halfword
+        ("resume_count", ctypes.c_int64),  # the count at which break- and watchpoints are passed over
+        # banked registers of the modes that are not active
+        ("r8_r12", (ctypes.c_uint32 * 5) * 2),  # User's while in FIQ mode, FIQ's otherwise
+        ("r13", ctypes.c_uint32 * 6),
+        ("r14", ctypes.c_uint32 * 6),
+        ("spsr", ctypes.c_uint32 * 6),
+        # cp15 (ARM920T TRM 2.3)
+        ("cp15_control", ctypes.c_uint32),
+        ("ttb", ctypes.c_uint32),
+        ("dacr", ctypes.c_uint32),
+        ("dfsr", ctypes.c_uint32),
+        ("ifsr", ctypes.c_uint32),
+        ("far", ctypes.c_uint32),
+        ("fcse_pid", ctypes.c_uint32),
+        ("dcache_lockdown", ctypes.c_uint32),
+        ("icache_lockdown", ctypes.c_uint32),
+        ("dtlb_lockdown", ctypes.c_uint32),
+        ("itlb_lockdown", ctypes.c_uint32),
+        ("test_state", ctypes.c_uint32),
+        # the access that hit a watchpoint
+        ("watch_address", ctypes.c_uint32),
+        ("watch_value", ctypes.c_uint32),
+        ("watch_kind", ctypes.c_uint32),  # WATCH_READ or WATCH_WRITE
+        ("watch_size", ctypes.c_uint32),
+        ("watch_count", ctypes.c_uint32),
+        ("stop_reason", ctypes.c_uint32),
+        ("watches", WatchRange * MAX_WATCHPOINTS),
+        ("privileged_data", DataTlbEntry * DATA_TLB_ENTRIES),
+        ("user_data", DataTlbEntry * DATA_TLB_ENTRIES),
+        ("privileged_fetch", FetchTlbEntry * FETCH_TLB_ENTRIES),
+        ("user_fetch", FetchTlbEntry * FETCH_TLB_ENTRIES),
+    )
+
+
+#: Fields that a snapshot holds and that are equal in two equal runs.
+ARCHITECTURAL_FIELDS = (
+    "n", "z", "c", "v", "control", "pc", "interrupt_lines", "r8_r12", "r13", "r14", "spsr",
+    "cp15_control", "ttb", "dacr", "dfsr", "ifsr", "far", "fcse_pid", "dcache_lockdown",
+    "icache_lockdown", "dtlb_lockdown", "itlb_lockdown", "test_state",
+)  # fmt: skip
+
+# exit_request: one byte for each source, so that no two threads write the same one
+EXIT_STOP, EXIT_IDLE, EXIT_DEVICE = 0, 1, 2
+
+
+class StopCode(IntEnum):
+    """``stop_reason``: why generated code returned."""
+
+    LIMIT = 0
+    REQUEST = 1
+    BREAKPOINT = 2
+    WATCHPOINT = 3
+
+
+def offset(name: str) -> int:
+    """Byte offset of a field of :class:`CpuState`."""
+    field = getattr(CpuState, name)
+    return int(field.offset)
