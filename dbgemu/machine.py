@@ -1,0 +1,235 @@
+"""The machine: a board joined with the engine. What scripts, debuggers and servers hold."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from dbgemu.engine.cpu import Cpu, WatchHit
+from dbgemu.engine.native import NativeCode
+from dbgemu.target.arm.state import StopCode
+from dbgemu.target.clock import NS_PER_SECOND
+from dbgemu.target.mini2440 import Mini2440, PowerRequest
+
+#: no limit: more instructions than are executed in a century
+_FOREVER = 1 << 62
+#: at most this far behind the host's clock does idle time catch up (s)
+_MAX_LAG = 1.0
+
+
+class StopReason(Enum):
+    """Why :meth:`Machine.run` returned."""
+
+    REQUEST = auto()
+    LIMIT = auto()
+    BREAKPOINT = auto()
+    WATCHPOINT = auto()
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A stop: its reason, the next instruction's address and, at a watchpoint, the access."""
+
+    reason: StopReason
+    pc: int
+    watch: WatchHit | None = None
+
+
+class _ClockDriver:
+    """Gives the virtual clock its instruction count, and the engine its limit."""
+
+    __slots__ = ("_cpu", "_machine", "instruction_count")
+
+    def __init__(self, machine: Machine, cpu: Cpu) -> None:
+        self._machine = machine
+        self._cpu = cpu
+        #: as an attribute: devices ask for the time at many accesses
+        self.instruction_count: Callable[[], int] = cpu.counter()
+
+    def deadline_changed(self) -> None:
+        """Shorten the present run to the earliest deadline."""
+        cpu = self._cpu
+        clock = self._machine.board.clock
+        deadline = clock.next_deadline()
+        if deadline is not None:
+            limit = cpu.instructions + clock.instructions_until(deadline)
+            if limit < cpu.limit:
+                cpu.limit = limit
+
+
+class Machine:
+    """A board with its CPU.
+
+    ``lock`` is held by who runs the machine or looks at it while it is stopped; :meth:`post` and
+    :meth:`request_stop` may be called from any thread without it.
+    """
+
+    def __init__(self, board: Mini2440, *, warp: bool = False, code: NativeCode | None = None) -> None:
+        self.board = board
+        self.cpu = Cpu(board.bus, code)
+        self.lock = threading.RLock()
+        #: never wait for the host's clock when the guest idles
+        self.warp = warp
+        self._stop_requested = False
+        self._wake = threading.Event()
+        self._posted: deque[Callable[[], None]] = deque()
+        self._requests: set[PowerRequest] = set()
+        #: host time (s) minus virtual time (s), while idle time is paced
+        self._epoch: float | None = None
+        board.on_request = self._request
+        board.irq.connect(self.cpu.set_irq)
+        board.fiq.connect(self.cpu.set_fiq)
+        board.clock.attach(_ClockDriver(self, self.cpu))
+        board.log.current_pc = lambda: self.cpu.current_pc
+        self.reset()
+
+    # -- from any thread -------------------------------------------------------------------------
+
+    def request_stop(self) -> None:
+        """Make :meth:`run` return soon, with StopReason.REQUEST."""
+        self._stop_requested = True
+        self.cpu.request_exit()
+        self._wake.set()
+
+    def post(self, action: Callable[[], None]) -> None:
+        """Run ``action`` on the machine's thread at the next boundary of a run: input from outside."""
+        self._posted.append(action)
+        self.cpu.request_exit()
+        self._wake.set()
+
+    # -- with the lock ---------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """The system reset: the next run starts at the reset vector, or what was loaded."""
+        with self.lock:
+            self.board.reset()
+            self.cpu.reset()
+            for name, value in self.board.start_registers().items():
+                self.cpu.write_register(name, value)
+
+    def run(self, instructions: int | None = None) -> Stop:
+        """Execute until a stop, at most ``instructions``; idle time is paced to the host's clock.
+
+        A break- or watchpoint on the first instruction is passed over.
+        """
+        with self.lock:
+            end = _FOREVER if instructions is None else self.cpu.instructions + instructions
+            self._epoch = None
+            reason = self._run_until(end)
+            watch = self.cpu.watch_hit if reason is StopReason.WATCHPOINT else None
+            return Stop(reason, self.cpu.pc, watch)
+
+    def step(self) -> Stop:
+        """Execute one instruction with interrupts held back."""
+        with self.lock:
+            self.cpu.mask_interrupts(True)
+            try:
+                return self.run(1)
+            finally:
+                self.cpu.mask_interrupts(False)
+
+    def _run_until(self, end: int) -> StopReason:
+        cpu, clock = self.cpu, self.board.clock
+        resume = True
+        while True:
+            self._run_posted()
+            clock.run_due()
+            if self._requests:
+                self._attend()
+                continue
+            if self._stop_requested:
+                self._stop_requested = False
+                cpu.take_requests()
+                return StopReason.REQUEST
+            if cpu.instructions >= end:
+                return StopReason.LIMIT
+            deadline = clock.next_deadline()
+            limit = end
+            if deadline is not None:
+                limit = min(end, cpu.instructions + clock.instructions_until(deadline))
+            code = cpu.run(limit, resume=resume)
+            resume = False
+            if code is StopCode.BREAKPOINT:
+                return StopReason.BREAKPOINT
+            if code is StopCode.WATCHPOINT:
+                return StopReason.WATCHPOINT
+            if code is StopCode.REQUEST:
+                _, idle = cpu.take_requests()
+                if idle:
+                    self._idle()
+
+    def _run_posted(self) -> None:
+        while self._posted:
+            self._posted.popleft()()
+
+    def _request(self, request: PowerRequest) -> None:
+        if request is PowerRequest.IDLE:
+            self.cpu.request_idle()
+        else:
+            self._requests.add(request)
+            self.cpu.request_attention()
+
+    def _attend(self) -> None:
+        """Do what the guest asked of the machine."""
+        if PowerRequest.RESET in self._requests:
+            self._requests.clear()
+            self.reset()
+        elif PowerRequest.SLEEP in self._requests:
+            self._requests.clear()
+            self._sleep()
+
+    # -- idle ------------------------------------------------------------------------------------
+
+    def _idle(self) -> None:
+        """Let time pass until an interrupt is requested, masked or not."""
+        while not self.cpu.interrupt_requested and not self._stop_requested and not self._requests:
+            self._pass_time()
+        self.board.clkpwr.wake_up()
+
+    def _sleep(self) -> None:
+        """Let time pass until something wakes the chip, which then is reset (UM 7-15)."""
+        while not self._stop_requested and not self.board.wake_requested():
+            self._pass_time()
+        if self.board.wake_requested():
+            self.board.prepare_wake_up()
+            self.reset()
+        else:
+            self._requests.add(PowerRequest.SLEEP)
+
+    def _pass_time(self) -> None:
+        """Skip to the next deadline, or wait for it or for input from outside."""
+        clock = self.board.clock
+        deadline = clock.next_deadline()
+        self._wake.clear()
+        if self._posted or self._stop_requested:
+            self._run_posted()
+            return
+        if self.warp and deadline is not None:
+            clock.skip_to(deadline)
+        else:
+            self._wait(deadline)
+        self._run_posted()
+        clock.run_due()
+
+    def _wait(self, deadline: int | None) -> None:
+        """Wait until the host's clock comes to ``deadline`` (ns), or something wakes the machine."""
+        clock = self.board.clock
+        host, now = time.monotonic(), clock.now / NS_PER_SECOND
+        lag = 0.0 if self._epoch is None else host - (self._epoch + now)
+        # ahead of the host's clock, or far behind it: what is past is past
+        if not 0.0 <= lag <= _MAX_LAG:
+            lag = 0.0
+        self._epoch = host - lag - now
+        if deadline is None:
+            self._wake.wait()
+        elif (left := deadline / NS_PER_SECOND - now - lag) > 0:
+            self._wake.wait(left)
+        if deadline is not None and not self._wake.is_set():
+            clock.skip_to(deadline)
+        else:
+            elapsed = int((time.monotonic() - self._epoch) * NS_PER_SECOND)
+            clock.skip_to(elapsed if deadline is None else min(elapsed, deadline))

@@ -1,0 +1,207 @@
+"""The mini2440 board: an S3C2440A, its memories and chips, and which part sits on which pin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+
+from dbgemu.target.arm.state import Mode
+from dbgemu.target.boot import BootPlan
+from dbgemu.target.bus import Bus
+from dbgemu.target.chips.at24c08 import At24c08
+from dbgemu.target.chips.buttons_leds import Button, Led
+from dbgemu.target.chips.dm9000 import Dm9000
+from dbgemu.target.chips.flash_array import Backing
+from dbgemu.target.chips.nand_flash import NandFlash
+from dbgemu.target.chips.nand_parts import DEFAULT_PART, NandPart
+from dbgemu.target.chips.nor_flash import NorFlash
+from dbgemu.target.clock import VirtualClock
+from dbgemu.target.device import Device
+from dbgemu.target.guest_log import GuestLog
+from dbgemu.target.lines import Line
+from dbgemu.target.memory import Memory
+from dbgemu.target.s3c2440.clock_power import ClockPower
+from dbgemu.target.s3c2440.gpio import EINT_LINES, Gpio, ResetCause
+from dbgemu.target.s3c2440.i2c import I2c
+from dbgemu.target.s3c2440.interrupt import InterruptController
+from dbgemu.target.s3c2440.memory_controller import MemoryController
+from dbgemu.target.s3c2440.nand import NandController
+from dbgemu.target.s3c2440.pwm import PwmTimers
+from dbgemu.target.s3c2440.rtc import Rtc
+from dbgemu.target.s3c2440.sdi import Sdi
+from dbgemu.target.s3c2440.uart import Uart
+from dbgemu.target.s3c2440.watchdog import Watchdog
+
+SDRAM_BASE = 0x30000000
+SRAM_SIZE = 4096
+
+
+class BootSwitch(Enum):
+    """The board's switch S2: which chip answers at address 0 (UM table 5-1)."""
+
+    NAND = "nand"  # the steppingstone SRAM, filled from NAND at reset
+    NOR = "nor"
+
+
+class PowerRequest(Enum):
+    """What the guest asks of the machine, beyond executing the next instruction."""
+
+    IDLE = "idle"
+    SLEEP = "sleep"
+    RESET = "reset"
+
+
+class Mini2440:
+    """The board without its CPU: what the CPU sees on its bus, and its interrupt lines.
+
+    ``on_request`` is told what only the machine can do; ``irq`` and ``fiq`` are the CPU's inputs.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory_size: int = 64 << 20,
+        nand_part: NandPart = DEFAULT_PART,
+        nand_image: Backing | None = None,
+        nor_image: Backing | None = None,
+        boot_switch: BootSwitch = BootSwitch.NOR,
+        rtc_start: int = 0,
+        period_ps: int | None = None,
+    ) -> None:
+        self.log = GuestLog()
+        self.clock = VirtualClock(period_ps) if period_ps else VirtualClock()
+        self.bus = Bus(self.log)
+        self.boot_switch = boot_switch
+        self.boot_plan: BootPlan | None = None
+        self.on_request: Callable[[PowerRequest], None] = lambda request: None
+        self.devices: dict[str, Device] = {}
+        self.sdram = Memory("sdram", memory_size)
+        self.sram = Memory("sram", SRAM_SIZE)
+        self._add_chip_blocks(rtc_start, nand_part, nand_image)
+        self._add_board_parts(nor_image)
+        self._map_memories()
+
+    def _source(self, name: str) -> Line:
+        return self.intc.source(name)
+
+    def _add(self, device: Device, base: int | None = None) -> None:
+        self.devices[device.name] = device
+        if base is not None:
+            self.bus.map(base, device)
+
+    def _add_chip_blocks(self, rtc_start: int, nand_part: NandPart, nand_image: Backing | None) -> None:
+        log, clock, source = self.log, self.clock, self._source
+        self.intc = InterruptController(log=log)
+        self.irq, self.fiq = self.intc.irq, self.intc.fiq
+        self.memc = MemoryController(om=1 if self.boot_switch is BootSwitch.NOR else 0, log=log)
+        self.clkpwr = clocks = ClockPower(
+            on_idle=lambda: self.on_request(PowerRequest.IDLE),
+            on_sleep=lambda: self.on_request(PowerRequest.SLEEP),
+            log=log,
+        )
+        self.gpio = Gpio(eint={line: source(line) for line in EINT_LINES}, log=log)
+        self.pwm = PwmTimers(
+            clock=clock, clocks=clocks, interrupts=[source(f"INT_TIMER{n}") for n in range(5)], log=log
+        )
+        self.uarts = [
+            Uart(
+                f"uart{n}",
+                clock=clock,
+                clocks=clocks,
+                rxd=source(f"INT_RXD{n}"),
+                txd=source(f"INT_TXD{n}"),
+                err=source(f"INT_ERR{n}"),
+                log=log,
+                port=n,
+            )
+            for n in range(3)
+        ]
+        self.wdt = Watchdog(
+            clock=clock, clocks=clocks, interrupt=source("INT_WDT"), on_reset=self._watchdog_reset, log=log
+        )
+        self.rtc = Rtc(
+            clock=clock, alarm=source("INT_RTC"), tick=source("INT_TICK"), start=rtc_start, log=log
+        )
+        self.nand_chip = NandFlash(clock=clock, part=nand_part, backing=nand_image, log=log)
+        self.nand = NandController(chip=self.nand_chip, irq=source("INT_NFCON"), log=log)
+        self.i2c = I2c("i2c", clock=clock, clocks=clocks, interrupt=source("INT_IIC"), log=log)
+        self.sdi = Sdi("sdi", clock=clock, clocks=clocks, interrupt=source("INT_SDI"), log=log)
+        for base, block in (
+            (0x48000000, self.memc),
+            (0x4A000000, self.intc),
+            (0x4C000000, self.clkpwr),
+            (0x4E000000, self.nand),
+            *((0x50000000 + 0x4000 * n, uart) for n, uart in enumerate(self.uarts)),
+            (0x51000000, self.pwm),
+            (0x53000000, self.wdt),
+            (0x54000000, self.i2c),
+            (0x56000000, self.gpio),
+            (0x57000000, self.rtc),
+            (0x5A000000, self.sdi),
+        ):
+            self._add(block, base)
+
+    def _add_board_parts(self, nor_image: Backing | None) -> None:
+        log, clock, pin = self.log, self.clock, self.gpio.pin
+        self.nor = NorFlash(clock=clock, backing=nor_image, log=log)
+        self.eeprom = At24c08("eeprom", clock=clock, log=log)
+        self.i2c.bus.append(self.eeprom)
+        self.leds = [Led(f"LED{n + 1}", pin(f"GPB{5 + n}")) for n in range(4)]
+        self.buttons = [
+            Button(f"K{n + 1}", pin(name))
+            for n, name in enumerate(("GPG0", "GPG3", "GPG5", "GPG6", "GPG7", "GPG11"))
+        ]
+        for part in (self.nand_chip, self.nor, self.eeprom):
+            self._add(part)
+
+    def _map_memories(self) -> None:
+        self.bus.map(SDRAM_BASE, self.sdram)
+        if self.boot_switch is BootSwitch.NOR:
+            self.nor.map(self.bus, 0)
+            self.bus.map(0x40000000, self.sram)
+        else:
+            self.bus.map(0, self.sram)
+
+    def _watchdog_reset(self) -> None:
+        self.gpio.reset_cause = ResetCause.WATCHDOG
+        self.on_request(PowerRequest.RESET)
+
+    def wake_requested(self) -> bool:
+        """Whether something ends SLEEP: the RTC's alarm or an external interrupt (UM 7-15)."""
+        intc = self.intc
+        return any(intc.source(name).level for name in ("INT_RTC", *EINT_LINES))
+
+    def prepare_wake_up(self) -> None:
+        """The next reset is the one that ends SLEEP."""
+        self.gpio.reset_cause = ResetCause.SLEEP
+
+    def resettable(self) -> Iterator[Device]:
+        """What the system reset line reaches."""
+        return iter(self.devices.values())
+
+    def reset(self) -> None:
+        """The system reset: every block; the steppingstone fills from NAND where it answers at 0."""
+        for device in self.resettable():
+            device.reset()
+        self.gpio.reset_cause = ResetCause.POWER_ON
+        if self.boot_switch is BootSwitch.NAND:
+            part = self.nand_chip.part
+            first = self.nand_chip.read_pages(0, SRAM_SIZE // part.page_size)
+            self.sram.data[:] = first
+        if self.boot_plan is not None:
+            self._do_as_bootloader(self.boot_plan)
+
+    def _do_as_bootloader(self, plan: BootPlan) -> None:
+        """Leave the chip as a bootloader does before it starts what it loaded."""
+        for block in (self.clkpwr, self.memc, self.wdt, self.uarts[0]):
+            block.set_bootloader_defaults()
+        for load in plan.loads:
+            self.bus.poke(load.address, load.data)
+
+    def start_registers(self) -> dict[str, int]:
+        """The CPU's registers after a reset that differ from zero."""
+        if self.boot_plan is None:
+            return {}
+        plan = self.boot_plan
+        masked = 0xC0 | Mode.SVC | (0x20 if plan.thumb else 0)
+        return {"cpsr": masked, "r0": plan.r0, "r1": plan.r1, "r2": plan.r2, "pc": plan.pc}
