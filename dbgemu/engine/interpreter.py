@@ -50,7 +50,7 @@ class HandlerCore(FlowCore):
 
     def exception(self, vector: Vector) -> None:
         """Take it."""
-        self.tail(f"@raise_{self.suffix}", f", i32 {vector.offset}, i32 {vector.mode}")
+        self.tail(f"@raise_{self.suffix}", f", i32 {vector.mode << 8 | vector.offset}")
 
     def end_block(self) -> None:
         """The run of instructions ends behind this one."""

@@ -574,8 +574,9 @@ def _refill(core: FlowCore) -> None:
 def _raise(core: FlowCore) -> None:
     """UNDEFINED or SWI at ``%h``: the return address is behind the instruction."""
     here = core.account(1)
-    offset, mode = Value(core, "%offset"), Value(core, "%mode")
-    vector = core.call(enter_exception, offset, mode, here + core.instruction_size)
+    # offset and mode share an argument: with one more, some would leave the host's registers
+    both = Value(core, "%vector")
+    vector = core.call(enter_exception, both & 0xFF, both >> 8, here + core.instruction_size)
     core.tail("@begin_arm", f", i32 {vector}")
 
 
@@ -658,7 +659,7 @@ def emit_support() -> list[str]:
             ("enter_", with_pc, _enter),
             ("enter_any_from_", with_pc, _enter_any),
             ("refill_", "", _refill),
-            ("raise_", ", i32 %offset, i32 %mode", _raise),
+            ("raise_", ", i32 %vector", _raise),
             ("abort_", "", _abort),
             ("debug_", with_word, lambda core: _debug(core, _table_function)),
         ):

@@ -34,6 +34,7 @@ from dbgemu.target.s3c2440.watchdog import Watchdog
 
 SDRAM_BASE = 0x30000000
 SRAM_SIZE = 4096
+DM9000_BASE = 0x20000000  # nGCS4, from 0x300 on
 
 
 class BootSwitch(Enum):
@@ -151,7 +152,12 @@ class Mini2440:
             Button(f"K{n + 1}", pin(name))
             for n, name in enumerate(("GPG0", "GPG3", "GPG5", "GPG6", "GPG7", "GPG11"))
         ]
-        for part in (self.nand_chip, self.nor, self.eeprom):
+        # index and data port are told apart by address line 2 (schematic: DM9000's CMD)
+        interrupt = Line("dm9000.INT")
+        self.dm9000 = Dm9000("dm9000", clock=clock, interrupt=interrupt, log=log)
+        pin("GPF7").follow(interrupt)
+        self.bus.map(DM9000_BASE, self.dm9000)
+        for part in (self.nand_chip, self.nor, self.eeprom, self.dm9000):
             self._add(part)
 
     def _map_memories(self) -> None:
@@ -193,7 +199,7 @@ class Mini2440:
 
     def _do_as_bootloader(self, plan: BootPlan) -> None:
         """Leave the chip as a bootloader does before it starts what it loaded."""
-        for block in (self.clkpwr, self.memc, self.wdt, self.uarts[0]):
+        for block in (self.clkpwr, self.memc, self.wdt, self.uarts[0], self.nand):
             block.set_bootloader_defaults()
         for load in plan.loads:
             self.bus.poke(load.address, load.data)
@@ -204,4 +210,5 @@ class Mini2440:
             return {}
         plan = self.boot_plan
         masked = 0xC0 | Mode.SVC | (0x20 if plan.thumb else 0)
-        return {"cpsr": masked, "r0": plan.r0, "r1": plan.r1, "r2": plan.r2, "pc": plan.pc}
+        # clocks in asynchronous mode (bits nF and iA): FCLK is not HCLK (UM 7-9)
+        return {"sctlr": 0xC0000000, "cpsr": masked, "r0": plan.r0, "r1": plan.r1, "r2": plan.r2, "pc": plan.pc}
