@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dbgemu.engine.layout import PAGE_PRESENT, PAGE_WRITABLE, PHYSICAL_PAGE_BITS
+from dbgemu.engine.layout import (
+    ARM_KEYS,
+    CONDITIONS,
+    PAGE_PRESENT,
+    PAGE_WRITABLE,
+    PHYSICAL_PAGE_BITS,
+    THUMB_KEYS,
+    handler_table,
+    uniform_table,
+)
 from dbgemu.engine.native import NativeCode, load_interpreter
 from dbgemu.target.arm.cp15 import CONTROL_RESET, CP15_REGISTERS, Cp15Register
 from dbgemu.target.arm.mmu import (
@@ -122,8 +131,10 @@ class Cpu:
         self._on_write = ctypes.CFUNCTYPE(None, u32, u32, u32)(self._write_device)
         state.mmio_read = ctypes.cast(self._on_read, pointer).value
         state.mmio_write = ctypes.cast(self._on_write, pointer).value
-        state.tables = code.address("handlers")
-        state.debug_table = code.address("debug_handlers")
+        self._table = _handler_table(code)
+        self._debug_table = uniform_table(code.address("debug_arm"), code.address("debug_thumb"))
+        state.tables = self._table.buffer_info()[0]
+        state.debug_table = self._debug_table.buffer_info()[0]
         state.physical_pages = _address_of(self._pages)
         state.breakpoint_pages = _address_of(self._breakpoint_pages)
         state.breakpoint_bits = _address_of(self._breakpoint_bits)
@@ -282,13 +293,22 @@ class Cpu:
         return result & 0xFFFFFFFF
 
     def _pieces(self, address: int, length: int) -> Iterator[tuple[int, int]]:
-        """Physical (address, length) of a virtual range, page by page."""
-        while length:
+        """Physical (address, length) of a virtual range; pages that lie side by side are joined."""
+        start = size = 0
+        while length > 0:
             address &= 0xFFFFFFFF
             count = min(length, PAGE_SIZE - (address & PAGE_SIZE - 1))
-            yield self.translate(address), count
+            physical = self.translate(address)
+            if physical == start + size:
+                size += count
+            else:
+                if size:
+                    yield start, size
+                start, size = physical, count
             address += count
             length -= count
+        if size:
+            yield start, size
 
     def read_memory(self, address: int, length: int) -> bytes:
         """``length`` bytes from virtual ``address``, without side effects.
@@ -296,6 +316,8 @@ class Cpu:
         TranslationFault or BusError where a byte cannot be read.
         """
         peek = self.bus.peek
+        if 0 < length <= PAGE_SIZE - (address & PAGE_SIZE - 1):
+            return peek(self.translate(address), length)
         return b"".join(peek(physical, count) for physical, count in self._pieces(address, length))
 
     def write_memory(self, address: int, data: bytes) -> None:
@@ -304,9 +326,10 @@ class Cpu:
         TranslationFault or BusError where a byte cannot be written.
         """
         pieces = list(self._pieces(address, len(data)))
-        for physical, _ in pieces:
-            if self.bus.find(physical) is None:
-                raise BusError(physical)
+        for physical, count in pieces:
+            for page in range(physical, physical + count, PAGE_SIZE):
+                if self.bus.find(page) is None:
+                    raise BusError(page)
         done = 0
         for physical, count in pieces:
             self.bus.poke(physical, data[done : done + count])
@@ -436,6 +459,11 @@ class Cpu:
         array_, index = self._find(name)
         return int(array_[index])
 
+    def read_core(self) -> tuple[int, ...]:
+        """r0 to r14, the pc and the CPSR: what debuggers ask for at each stop, at once."""
+        state = self.state
+        return (*state.r[:15], state.pc, self.cpsr)
+
     def write_register(self, name: str, value: int) -> None:
         """Write a register by name; a constant one (midr) stays. KeyError as for reading."""
         value &= 0xFFFFFFFF
@@ -477,6 +505,21 @@ class Cpu:
         self.state.count = self.state.count_now = saved["instructions"]
         self._write_control(self._state_address, self.state.control)
         self.flush_tlbs()
+
+
+def _handler_table(code: NativeCode) -> array[int]:
+    """The handler table for running without anything to watch for."""
+    entries = (ctypes.c_uint64 * (ARM_KEYS + THUMB_KEYS)).from_address(code.address("handlers"))
+    return handler_table(
+        entries[:ARM_KEYS],
+        entries[ARM_KEYS:],
+        {condition: code.address(f"condition_{condition}") for condition in CONDITIONS},
+        {
+            (condition, link): code.address(f"branch_{condition}_{link}")
+            for condition in CONDITIONS
+            for link in (0, 1)
+        },
+    )
 
 
 def _set_bit(bitmap: mmap.mmap, number: int, value: bool) -> None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dbgemu.engine.ir import DECLARATIONS, LIKELY
+from dbgemu.engine.layout import ARM_KEYS, BRANCH_KEYS, CONDITIONS, THUMB_KEYS
 from dbgemu.engine.support import (
     PARAMETERS,
-    SKIP_SLOT,
+    PASSED,
     SLOW_BLOCK,
     SLOW_USER,
-    TABLE_SLOTS,
-    THUMB_SLOT,
     FlowCore,
     emit_support,
 )
 from dbgemu.target.arm import a32, t16
 from dbgemu.target.arm.core import Vector
 from dbgemu.target.arm.decode import Pattern
+from dbgemu.target.arm.semantics.conditions import condition_holds
 from dbgemu.target.arm.state import DATA_TLB_ENTRIES, EXIT_IDLE, PAGE_BITS, PAGE_SIZE
 from dbgemu.target.arm.value import Value
 
@@ -81,6 +81,10 @@ class HandlerCore(FlowCore):
         self.end(f"br i1 {matches}, label %{hit}, label %{miss}, {LIKELY}")
         return hit, miss
 
+    def _slow(self, function: str, address: Value, flags: int) -> Value:
+        access = address.zext(64) | (flags << 32)
+        return self.op(f"call preserve_mostcc i64 @{function}({PASSED}, i64 {access})", 64)
+
     def _check_failed(self, failed: Value, undo: Callable[[], None] | None) -> None:
         for _ in self.when(failed):
             if undo is not None:
@@ -109,7 +113,7 @@ class HandlerCore(FlowCore):
         self.end(f"br label %{join}")
         self.label(miss)
         flags = size | (SLOW_USER if user else 0) | (SLOW_BLOCK if block else 0)
-        answer = self.op(f"call preserve_mostcc i64 @slow_read(ptr %s, i32 {address}, i32 {flags})", 64)
+        answer = self._slow("slow_read", address, flags)
         self._check_failed((answer >> 32).ne(0), undo)
         self.line(f"store {kind} {answer.trunc(8 * size)}, ptr {result}")
         self.end_block()
@@ -127,11 +131,60 @@ class HandlerCore(FlowCore):
         self.end(f"br label %{join}")
         self.label(miss)
         flags = size | (SLOW_USER if user else 0)
-        answer = self.op(
-            f"call preserve_mostcc i64 @slow_write(ptr %s, i32 {address}, i32 {value}, i32 {flags})", 64
-        )
+        self.set("slow_value", value)
+        answer = self._slow("slow_write", address, flags)
         self._check_failed(answer.ne(0), None)
         self.end_block()
+        self.label(join)
+
+    def _block_pointer(self, registers: Value, address: Value, tag_place: int) -> tuple[str, str, str]:
+        """Look up a block transfer's page once: gives the host pointer and the labels (hit, miss).
+
+        It hits where all words lie in one page that the TLB has.
+        """
+        entry = self._tlb_entry(address, user=False)
+        place = self.op(f"getelementptr i8, ptr {entry}, i64 {tag_place}", 64)
+        tag = self.op(f"load i32, ptr {place}", 32)
+        last = address + (registers.popcount() << 2) - 4
+        within = ((address ^ last) >> PAGE_BITS).eq(0)
+        matches = tag.eq(address & (-PAGE_SIZE | 3)) & within
+        hit, miss = self.name("L"), self.name("L")
+        host = self._host(entry, address)
+        self.end(f"br i1 {matches}, label %{hit}, label %{miss}, {LIKELY}")
+        return host, hit, miss
+
+    def _word_of_block(self, host: str, before: Value) -> Value:
+        return self.op(f"getelementptr i32, ptr {host}, i64 {before.zext(64)}", 64)
+
+    def load_block(
+        self,
+        registers: Value,
+        address: Value,
+        assign: Callable[[Value, Value], None],
+        undo: Callable[[], None] | None = None,
+    ) -> None:
+        """One look-up for all words of a page; word by word otherwise."""
+        host, hit, miss = self._block_pointer(registers, address, 0)
+        join = self.name("L")
+        self.label(miss)
+        super().load_block(registers, address, assign, undo)
+        self.end(f"br label %{join}")
+        self.label(hit)
+        for number, before in self.each_register(registers):
+            assign(number, self.op(f"load i32, ptr {self._word_of_block(host, before)}", 32))
+        self.label(join)
+
+    def store_block(self, registers: Value, address: Value, value_of: Callable[[Value], Value]) -> None:
+        """As :meth:`load_block`."""
+        host, hit, miss = self._block_pointer(registers, address, 4)
+        join = self.name("L")
+        self.label(miss)
+        super().store_block(registers, address, value_of)
+        self.end(f"br label %{join}")
+        self.label(hit)
+        for number, before in self.each_register(registers):
+            value = value_of(number)
+            self.line(f"store i32 {value}, ptr {self._word_of_block(host, before)}")
         self.label(join)
 
     def finish(self) -> str:
@@ -148,32 +201,40 @@ def emit_handler(pattern: Pattern, word: int, key_mask: int, thumb: bool) -> str
     return core.finish()
 
 
+def emit_conditional_branch(pattern: Pattern, link: int, condition: int) -> str:
+    """The body of the handler of B or BL with a condition."""
+    core = HandlerCore(a32.word_of(BRANCH_KEYS[link][0]), a32.KEY_MASK, thumb=False)
+    for _ in core.when(condition_holds(core, condition)):
+        pattern.run(core)
+    return core.finish()
+
+
 def emit_module(progress: Callable[[int, int], None] | None = None) -> str:
     """The whole interpreter as one module of LLVM IR, without triple and data layout.
 
     ``progress(done, total)`` is called as keys are emitted. Keys whose handlers come out equal
     share one function.
     """
-    keys = [(a32.A32, a32.word_of(key), a32.KEY_MASK, False, key) for key in range(a32.KEYS)]
-    keys += [(t16.T16, t16.word_of(key), t16.KEY_MASK, True, THUMB_SLOT + key) for key in range(t16.KEYS)]
+    keys = [(a32.A32, a32.word_of(key), a32.KEY_MASK, False) for key in range(ARM_KEYS)]
+    keys += [(t16.T16, t16.word_of(key), t16.KEY_MASK, True) for key in range(THUMB_KEYS)]
     functions: dict[str, str] = {}
-    table = ["null"] * TABLE_SLOTS
-    table[SKIP_SLOT] = "@skip"
-    for done, (decoder, word, key_mask, thumb, slot) in enumerate(keys):
+    table = []
+    for done, (decoder, word, key_mask, thumb) in enumerate(keys):
         pattern = decoder.find(word)
         body = emit_handler(pattern, word, key_mask, thumb)
-        name = functions.setdefault(body, f"@{pattern.name}_{'t' if thumb else 'a'}{slot:x}")
-        table[slot] = name
+        table.append(functions.setdefault(body, f"{pattern.name}_{'thumb' if thumb else 'arm'}_{word:x}"))
         if progress is not None and done % 256 == 0:
             progress(done, len(keys))
-    debug = ["@debug_arm" if slot < THUMB_SLOT else "@debug_thumb" for slot in range(TABLE_SLOTS)]
-    debug[SKIP_SLOT] = "@debug_skip"
-    handlers = [
-        f"define internal tailcc void {name}({PARAMETERS}, i32 %w) {{\n{body}\n}}"
-        for body, name in functions.items()
-    ]
-    tables = [
-        f"@{name} = constant [{TABLE_SLOTS} x ptr] [{', '.join(f'ptr {entry}' for entry in entries)}]"
-        for name, entries in (("handlers", table), ("debug_handlers", debug))
-    ]
-    return "\n".join([DECLARATIONS, *emit_support(), *handlers, *tables])
+    handlers = [_define(name, body) for body, name in functions.items()]
+    for link, (first, _) in enumerate(BRANCH_KEYS):
+        pattern = a32.A32.find(a32.word_of(first))
+        for condition in CONDITIONS:
+            body = emit_conditional_branch(pattern, link, condition)
+            handlers.append(_define(f"branch_{condition}_{link}", body))
+    entries = ", ".join(f"ptr @{name}" for name in table)
+    handlers.append(f"@handlers = constant [{len(table)} x ptr] [{entries}]")
+    return "\n".join([DECLARATIONS, *emit_support(), *handlers])
+
+
+def _define(name: str, body: str) -> str:
+    return f"define tailcc void @{name}({PARAMETERS}, i32 %w) {{\n{body}\n}}"

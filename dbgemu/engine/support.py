@@ -7,7 +7,7 @@ handler ends in a tail call of the next one. Their arguments stay in host regist
 ``%s``    the CPU's state
 ``%h``    host address of the instruction at hand
 ``%he``   where the run of instructions ends: the page's end, or where the budget does
-``%add``  what to add to a guest address of this page for its host address
+``%add``  what to subtract from the host address for what r15 reads as (address plus 8, or plus 4)
 ``%tab``  the handler table
 =======  =====================================================================================
 """
@@ -15,10 +15,17 @@ handler ends in a tail call of the next one. Their arguments stay in host regist
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from dbgemu.engine.ir import LIKELY, UNLIKELY, EmittingCore, field_size
-from dbgemu.engine.layout import PAGE_PRESENT, PAGE_WRITABLE, PHYSICAL_PAGE_BITS
-from dbgemu.target.arm import a32, t16
+from dbgemu.engine.layout import (
+    ARM_KEYS_SLOT,
+    CONDITIONS,
+    PAGE_PRESENT,
+    PAGE_WRITABLE,
+    PHYSICAL_PAGE_BITS,
+    THUMB_SLOT,
+)
 from dbgemu.target.arm.core import ROUTINES, Routine, Vector
 from dbgemu.target.arm.cp15 import CONTROL_ALIGNMENT
 from dbgemu.target.arm.mmu import (
@@ -28,10 +35,12 @@ from dbgemu.target.arm.mmu import (
     RESULT_FAULT,
     RESULT_READABLE,
     RESULT_STATUS_SHIFT,
+    RESULT_WIDE,
     RESULT_WRITABLE,
     modified_address,
     walk,
 )
+from dbgemu.target.arm.semantics.conditions import condition_holds
 from dbgemu.target.arm.semantics.status import enter_exception
 from dbgemu.target.arm.state import (
     DATA_TLB_ENTRIES,
@@ -48,11 +57,6 @@ from dbgemu.target.arm.state import (
 )
 from dbgemu.target.arm.value import Value
 
-# The handler table: ARM's 4096 keys, what to do when a condition fails, then Thumb's 1024 keys.
-SKIP_SLOT = a32.KEYS
-THUMB_SLOT = a32.KEYS + 8
-TABLE_SLOTS = THUMB_SLOT + t16.KEYS
-
 # Flags of a slow access beside its size: privilege of User mode, and a block transfer's word
 SLOW_USER, SLOW_BLOCK = 16, 32
 #: slow_read and slow_write give this bit with an abort or a watchpoint hit
@@ -60,6 +64,9 @@ SLOW_FAILED = 1 << 32
 
 PASSED = "ptr %s, ptr %h, ptr %he, i64 %add, ptr %tab"
 PARAMETERS = "ptr noalias %s, ptr %h, ptr %he, i64 %add, ptr %tab"
+# The slow paths take a handler's arguments too, in their places, so that a call moves none of them
+# away. The sixth is the address in bits 31..0 and the access's flags above; a value to write is in
+# the state.
 #: where a section that nothing maps, or a device, is fetched from: an external abort (TRM table 3-6)
 EXTERNAL_ABORT_ON_FETCH = 0x8
 
@@ -99,6 +106,25 @@ class RoutineCore(EmittingCore):
         size = field_size("privileged_data", "user_fetch")
         start = self.address_of("privileged_data")
         self.line(f"call void @llvm.memset.p0.i64(ptr {start}, i8 -1, i64 {size}, i1 false)")
+        self.set("wide_fills", self.const(0))
+
+    def flush_tlb_page(self, address: Value) -> None:
+        """Its four entries in each table; everything where a section or large page may be meant."""
+        done = self.name("L")
+        for _ in self.when(((self.get("wide_fills") >> (address >> 27)) & 1).ne(0)):
+            self.flush_tlbs()
+            self.end(f"br label %{done}")
+        page = (address >> PAGE_BITS) & ~3
+        for tables, entries, scale, tags in (
+            (("privileged_data", "user_data"), DATA_TLB_ENTRIES, 16, (0, 4)),
+            (("privileged_fetch", "user_fetch"), FETCH_TLB_ENTRIES, 32, (0,)),
+        ):
+            for table in tables:
+                first = self.address_of(table, page & (entries - 1), scale)
+                for place in (scale * k + tag for k in range(4) for tag in tags):
+                    slot = self.op(f"getelementptr i8, ptr {first}, i64 {place}", 64)
+                    self.line(f"store i32 {NO_TAG}, ptr {slot}")
+        self.label(done)
 
     def select_privilege(self, user: Value) -> None:
         """Point to the tables of this privilege."""
@@ -230,9 +256,17 @@ def _check_watches(core: RoutineCore, address: Value, size: Value, kind: int, va
         core.label(after)
 
 
+def _note_wide(core: RoutineCore, address: Value, result: Value) -> None:
+    """Remember for flush_tlb_page that this part of a section or large page is in the TLBs."""
+    for _ in core.when((result & RESULT_WIDE).ne(0)):
+        bit = core.const(1) << (address >> 27)
+        core.set("wide_fills", core.get("wide_fills") | bit)
+
+
 def _fill_data_tlb(core: RoutineCore, address: Value, flags: Value, page: Value, result: Value) -> None:
     """Remember where the 1 KiB page of ``address`` is, unless a watchpoint lies in it."""
     physical = result.trunc(32)
+    _note_wide(core, address, result)
     table = core.variable("ptr", core.get_pointer("data_tlb"))
     for _ in core.when((flags & SLOW_USER).ne(0)):
         core.line(f"store ptr {core.address_of('user_data')}, ptr {table}")
@@ -290,9 +324,14 @@ def _sized(core: RoutineCore, size: Value, emit: Callable[[int], None]) -> None:
             emit(width)
 
 
+def _slow_access(core: RoutineCore) -> tuple[Value, Value]:
+    access = Value(core, "%access", 64)
+    return access.trunc(32), (access >> 32).trunc(32)
+
+
 def _slow_read(core: RoutineCore) -> None:
     """A read that the TLB does not answer: gives the value, or SLOW_FAILED."""
-    address, flags = Value(core, "%address"), Value(core, "%flags")
+    address, flags = _slow_access(core)
     size = flags & 7
     low = address & (size - 1)
     for _ in core.when(low.ne(0) & (core.get("cp15_control") & CONTROL_ALIGNMENT).ne(0)):
@@ -331,7 +370,8 @@ def _slow_read(core: RoutineCore) -> None:
 
 def _slow_write(core: RoutineCore) -> None:
     """A write that the TLB does not answer: gives 0 or SLOW_FAILED."""
-    address, value, flags = Value(core, "%address"), Value(core, "%value"), Value(core, "%flags")
+    address, flags = _slow_access(core)
+    value = core.get("slow_value")
     size = flags & 7
     for _ in core.when((address & (size - 1)).ne(0) & (core.get("cp15_control") & CONTROL_ALIGNMENT).ne(0)):
         _fail(core, core.const(FAULT_ALIGNMENT), address)
@@ -376,6 +416,7 @@ def _slow_fetch(core: RoutineCore) -> None:
     for _ in core.when((page & PAGE_PRESENT).eq(0)):
         core.set("ifsr", core.const(EXTERNAL_ABORT_ON_FETCH))
         core.ret(core.const(SLOW_FAILED, 64))
+    _note_wide(core, address, result)
     index = ((address >> PAGE_BITS) & (FETCH_TLB_ENTRIES - 1)).zext(64)
     entry = core.op(f"getelementptr [32 x i8], ptr {core.get_pointer('fetch_tlb')}, i64 {index}", 64)
     core.line(f"store i32 {address & -PAGE_SIZE}, ptr {entry}")
@@ -415,7 +456,7 @@ class FlowCore(RoutineCore):
     def here(self) -> Value:
         """The guest address of the instruction at hand."""
         host = self.op("ptrtoint ptr %h to i64", 64)
-        return (host - Value(self, "%add", 64)).trunc(32)
+        return (host - Value(self, "%add", 64)).trunc(32) - 2 * self.instruction_size
 
     def account(self, executed: int) -> Value:
         """Count the block's instructions up to the one at hand, with it (1) or not (0)."""
@@ -435,30 +476,22 @@ class FlowCore(RoutineCore):
         """Fetch the instruction at ``host``, decode its key and go to its handler."""
         passed = f"ptr %s, ptr {host}, ptr {end}, i64 {add}, ptr {table}"
         address = self.op(f"ptrtoint ptr {host} to i64", 64)
-        here = (address - Value(self, add, 64)).trunc(32)
-        self.set("r", here + 2 * self.instruction_size, 15)
+        self.set("r", (address - Value(self, add, 64)).trunc(32), 15)
         if self.thumb:
             word = self.op(f"load i16, ptr {host}", 16).zext(32)
         else:
             word = self.op(f"load i32, ptr {host}", 32)
-            skip, go = self.name("L"), self.name("L")
-            check = self.name("L")
-            self.end(f"br i1 {(word >> 28).eq(14)}, label %{go}, label %{check}")
-            self.label(check)
-            self.end(f"br i1 {condition_holds(self, word >> 28)}, label %{go}, label %{skip}")
-            self.label(skip)
-            place = self.op(f"getelementptr ptr, ptr {table}, i64 {SKIP_SLOT}", 64)
-            self._go(place, passed, word)
-            self.label(go)
-        self._go(self.op(f"getelementptr ptr, ptr {table}, i64 {self.slot(word)}", 64), passed, word)
+        self.go(self.slot(word), word, table, passed)
 
     def slot(self, word: Value) -> Value:
         """The place in the handler table of the instruction ``word``."""
         if self.thumb:
             return (word >> 6).zext(64) + THUMB_SLOT
-        return (((word >> 16) & 0xFF0) | ((word >> 4) & 15)).zext(64)
+        return (((word >> 16) & 0xFFF0) | ((word >> 4) & 15)).zext(64)
 
-    def _go(self, place: Value, passed: str, word: Value) -> None:
+    def go(self, slot: Value, word: Value, table: str = "%tab", passed: str = PASSED) -> None:
+        """Go to the handler in ``slot`` of ``table``."""
+        place = self.op(f"getelementptr ptr, ptr {table}, i64 {slot}", 64)
         function = self.op(f"load ptr, ptr {place}", 64)
         self.line(f"musttail call tailcc void {function}({passed}, i32 {word})")
         self.end("ret void")
@@ -482,33 +515,6 @@ class FlowCore(RoutineCore):
         for _ in self.when((self.get("control") & T).ne(0)):
             self.tail("@begin_thumb", f", i32 {pc & ~1}")
         self.tail("@begin_arm", f", i32 {pc & ~3}")
-
-
-def condition_holds(core: EmittingCore, condition: Value) -> Value:
-    """Whether an ARM condition that is not known (0 to 15) holds: a look-up by the four flags."""
-    flags = (
-        ((core.get("n") >> 28) & 8)
-        | core.get("z").eq(0).select(4, 0)
-        | (core.get("c") << 1)
-        | (core.get("v") >> 31)
-    )
-    place = core.op(f"getelementptr i16, ptr @conditions, i64 {condition.zext(64)}", 64)
-    holds = core.op(f"load i16, ptr {place}", 16).zext(32)
-    return (holds >> flags).trunc(1)
-
-
-def condition_table() -> list[int]:
-    """For each condition, a bit for each value of N Z C V under which it holds (ARM ARM A3.2)."""
-    table = []
-    for condition in range(16):
-        holds = 0
-        for flags in range(16):
-            n, z, c, v = (bool(flags >> k & 1) for k in (3, 2, 1, 0))
-            result = (z, c, n, v, c and not z, n == v, not z and n == v, True)[condition >> 1]
-            # the last one, NV, is never on ARMv4
-            holds |= (result != bool(condition & 1)) << flags
-        table.append(holds)
-    return table
 
 
 def _begin(core: FlowCore) -> None:
@@ -537,7 +543,8 @@ def _begin(core: FlowCore) -> None:
     room = (core.const(PAGE_SIZE) - (pc & (PAGE_SIZE - 1))).zext(64)
     budget = left << (1 if core.thumb else 2)
     run = core.op(f"call i64 @llvm.umin.i64(i64 {room}, i64 {budget})", 64)
-    core.dispatch(core.host_pointer(host), core.host_pointer(host + run), str(addend), str(table))
+    bias = addend - 2 * core.instruction_size
+    core.dispatch(core.host_pointer(host), core.host_pointer(host + run), str(bias), str(table))
 
 
 def _attend(core: FlowCore) -> None:
@@ -604,8 +611,8 @@ def _prefetch_abort(core: FlowCore) -> None:
     core.tail("@begin_arm", f", i32 {vector}")
 
 
-def _debug(core: FlowCore, handler: Callable[[FlowCore], str]) -> None:
-    """In a page with breakpoints: stop in front of one, else do what ``handler`` says."""
+def _debug(core: FlowCore) -> None:
+    """In a page with breakpoints: stop in front of one, else do what the ordinary table says."""
     here = core.here()
     number = here >> 1
     bits = core.get_pointer("breakpoint_bits")
@@ -614,13 +621,17 @@ def _debug(core: FlowCore, handler: Callable[[FlowCore], str]) -> None:
     for _ in core.when(marked):
         for _ in core.when(_count_now(core).ne(core.get64("resume_count"))):
             core.stop(core.account(0), StopCode.BREAKPOINT)
-    core.tail(handler(core), ", i32 %w")
+    word = Value(core, "%w")
+    core.go(core.slot(word), word, core.get_pointer("tables"))
 
 
-def _table_function(core: FlowCore) -> str:
-    slot = core.slot(Value(core, "%w"))
-    place = core.op(f"getelementptr ptr, ptr {core.get_pointer('tables')}, i64 {slot}", 64)
-    return str(core.op(f"load ptr, ptr {place}", 64))
+def _conditional(core: FlowCore, condition: int) -> None:
+    """An instruction with a condition: if that holds, what the always executed one does."""
+    word = Value(core, "%w")
+    for _ in core.when(condition_holds(core, condition)):
+        always = core.slot(word & 0x0FFFFFFF) + ARM_KEYS_SLOT
+        core.go(always, word)
+    core.next()
 
 
 def _run(core: RoutineCore) -> None:
@@ -638,16 +649,10 @@ def _run(core: RoutineCore) -> None:
 def emit_support() -> list[str]:
     """The IR of every function of this module."""
     slow = "define preserve_mostcc i64"
-    conditions = ", ".join(f"i16 {mask}" for mask in condition_table())
-    parts = [f"@conditions = internal constant [16 x i16] [{conditions}]"]
-    parts += [emit_routine(routine) for routine in (*ROUTINES.values(), _WATCHED_KINDS)]
+    parts = [emit_routine(routine) for routine in (*ROUTINES.values(), _WATCHED_KINDS)]
     parts += [
-        _function(f"{slow} @slow_read(ptr noalias %s, i32 %address, i32 %flags) noinline", _slow_read, 64),
-        _function(
-            f"{slow} @slow_write(ptr noalias %s, i32 %address, i32 %value, i32 %flags) noinline",
-            _slow_write,
-            64,
-        ),
+        _function(f"{slow} @slow_read({PARAMETERS}, i64 %access) noinline", _slow_read, 64),
+        _function(f"{slow} @slow_write({PARAMETERS}, i64 %access) noinline", _slow_write, 64),
         _function(f"{slow} @slow_fetch(ptr noalias %s, i32 %address) noinline", _slow_fetch, 64),
         _function("define void @run(ptr %s)", _run),
     ]
@@ -661,12 +666,14 @@ def emit_support() -> list[str]:
             ("refill_", "", _refill),
             ("raise_", ", i32 %vector", _raise),
             ("abort_", "", _abort),
-            ("debug_", with_word, lambda core: _debug(core, _table_function)),
+            ("debug_", with_word, _debug),
         ):
             parts.append(_flow(f"{name}{FlowCore(thumb).suffix}", extra, thumb, emit))
     parts.append(_flow("prefetch_abort", ", i32 %pc", False, _prefetch_abort))
-    parts.append(_flow("skip", ", i32 %w", False, lambda core: core.next()))
-    parts.append(_flow("debug_skip", ", i32 %w", False, lambda core: _debug(core, lambda _: "@skip")))
+    for condition in CONDITIONS:
+        parts.append(
+            _flow(f"condition_{condition}", ", i32 %w", False, partial(_conditional, condition=condition))
+        )
     return parts
 
 

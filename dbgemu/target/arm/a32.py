@@ -30,7 +30,6 @@ from dbgemu.target.arm.semantics.status import (
 
 #: bits 27..20 and 7..4
 KEY_MASK = 0x0FF000F0
-KEYS = 4096
 
 _LETTERS = {
     "o": "opcode", "S": "s", "n": "rn", "d": "rd", "m": "rm", "s": "rs", "t": "shift",

@@ -187,6 +187,22 @@ class Core(ABC):
     ) -> None:
         """Store the low ``size`` bytes of ``value``; an abort ends the instruction."""
 
+    def load_block(
+        self,
+        registers: Value,
+        address: Value,
+        assign: Callable[[Value, Value], None],
+        undo: Callable[[], None] | None = None,
+    ) -> None:
+        """Load consecutive words from ``address``: ``assign(number, word)`` for each register."""
+        for number, before in self.each_register(registers):
+            assign(number, self.load(address + (before << 2), 4, block=True, undo=undo))
+
+    def store_block(self, registers: Value, address: Value, value_of: Callable[[Value], Value]) -> None:
+        """Store ``value_of(number)`` for each register to consecutive words from ``address``."""
+        for number, before in self.each_register(registers):
+            self.store(address + (before << 2), value_of(number), 4)
+
     @abstractmethod
     def load_physical(self, address: Value) -> Value:
         """The word at a physical address (a page table's), 0 where there is no memory."""
@@ -194,6 +210,10 @@ class Core(ABC):
     @abstractmethod
     def flush_tlbs(self) -> None:
         """Forget every translation."""
+
+    @abstractmethod
+    def flush_tlb_page(self, address: Value) -> None:
+        """Forget the translation of the 4 KiB page at virtual ``address``; more is allowed."""
 
     @abstractmethod
     def select_privilege(self, user: Value) -> None:

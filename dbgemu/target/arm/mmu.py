@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from dbgemu.target.arm.core import Core, routine
 from dbgemu.target.arm.cp15 import CONTROL_MMU
 from dbgemu.target.arm.value import Value
@@ -10,6 +12,7 @@ from dbgemu.target.arm.value import Value
 RESULT_FAULT = 1 << 32
 RESULT_READABLE = 1 << 33
 RESULT_WRITABLE = 1 << 34
+RESULT_WIDE = 1 << 35  # of a section or a large page
 RESULT_STATUS_SHIFT = 40  # of a fault: the domain in bits 7..4, the fault in bits 3..0 (FSR)
 
 FAULT_ALIGNMENT = 0x1
@@ -63,7 +66,9 @@ def walk(m: Core, address: Value, access: Value) -> None:
     for _ in m.when(kind.eq(2)):
         physical = (first & 0xFFF00000) | (mva & 0x000FFFFF)
         _check_domain(m, rights_of_domain, FAULT_SECTION_DOMAIN, domain)
-        _finish(m, physical, first.bits(11, 10), rights_of_domain, access, FAULT_SECTION_PERMISSION, domain)
+        wide = m.const(RESULT_WIDE, 64)
+        rights = _Rights(first.bits(11, 10), rights_of_domain, domain, FAULT_SECTION_PERMISSION)
+        _finish(m, physical.zext(64) | wide, rights, access)
     coarse = kind.eq(1)
     table = coarse.select(first & 0xFFFFFC00, first & 0xFFFFF000)
     entry = coarse.select(mva.bits(19, 12), mva.bits(19, 10))
@@ -79,7 +84,9 @@ def walk(m: Core, address: Value, access: Value) -> None:
     # large and small pages have four subpages with permissions of their own
     subpage = large.select(mva.bits(15, 14), small.select(mva.bits(11, 10), 0))
     permission = (second >> ((subpage << 1) + 4)) & 3
-    _finish(m, physical, permission, rights_of_domain, access, FAULT_PAGE_PERMISSION, domain)
+    wide = large.select(m.const(RESULT_WIDE, 64), m.const(0, 64))
+    rights = _Rights(permission, rights_of_domain, domain, FAULT_PAGE_PERMISSION)
+    _finish(m, physical.zext(64) | wide, rights, access)
 
 
 def _fault(m: Core, fault: int, domain: Value) -> Value:
@@ -93,21 +100,22 @@ def _check_domain(m: Core, rights: Value, fault: int, domain: Value) -> None:
         m.ret(_fault(m, fault, domain))
 
 
-def _finish(
-    m: Core,
-    physical: Value,
-    permission: Value,
-    rights_of_domain: Value,
-    access: Value,
-    fault: int,
-    domain: Value,
-) -> None:
-    for _ in m.when(rights_of_domain.eq(3)):  # manager: permissions are not looked at
-        m.ret(physical.zext(64) | (RESULT_READABLE | RESULT_WRITABLE))
-    index = ((permission << 2) | m.get("cp15_control").bits(9, 8)) << 1
-    rights = (access & ACCESS_USER).ne(0).select(_pack(_USER), _pack(_PRIVILEGED)) >> index
-    allowed = rights >> (access & ACCESS_WRITE)
+@dataclass(frozen=True)
+class _Rights:
+    """What decides whether an access is allowed, and the fault when it is not."""
+
+    permission: Value
+    of_domain: Value
+    domain: Value
+    fault: int
+
+
+def _finish(m: Core, result: Value, rights: _Rights, access: Value) -> None:
+    for _ in m.when(rights.of_domain.eq(3)):  # manager: permissions are not looked at
+        m.ret(result | (RESULT_READABLE | RESULT_WRITABLE))
+    index = ((rights.permission << 2) | m.get("cp15_control").bits(9, 8)) << 1
+    granted = (access & ACCESS_USER).ne(0).select(_pack(_USER), _pack(_PRIVILEGED)) >> index
+    allowed = granted >> (access & ACCESS_WRITE)
     for _ in m.when((allowed & 1).eq(0)):
-        m.ret(_fault(m, fault, domain))
-    flags = (rights & 3).zext(64) << 33
-    m.ret(physical.zext(64) | flags)
+        m.ret(_fault(m, rights.fault, rights.domain))
+    m.ret(result | (granted & 3).zext(64) << 33)

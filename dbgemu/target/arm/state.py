@@ -106,6 +106,9 @@ class CpuState(ctypes.Structure):
         ("debug_table", ctypes.c_uint64),  # address of the table for pages with breakpoints
         ("breakpoint_pages", ctypes.c_uint64),  # bitmap, one bit for each 1 KiB of virtual addresses
         ("breakpoint_bits", ctypes.c_uint64),  # bitmap, one bit for each halfword
+        ("slow_value", ctypes.c_uint32),  # what the slow path is to write
+        # for each 128 MiB of virtual addresses, whether the TLBs hold parts of a section or large page
+        ("wide_fills", ctypes.c_uint32),
         ("resume_count", ctypes.c_int64),  # the count at which break- and watchpoints are passed over
         # banked registers of the modes that are not active
         ("r8_r12", (ctypes.c_uint32 * 5) * 2),  # User's while in FIQ mode, FIQ's otherwise

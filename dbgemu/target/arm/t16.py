@@ -7,7 +7,6 @@ from dbgemu.target.arm.semantics import thumb
 
 #: bits 15..6
 KEY_MASK = 0xFFC0
-KEYS = 1024
 
 _LETTERS = {
     "o": "op", "a": "amount", "m": "rm", "n": "rn", "d": "rd", "I": "immediate", "i": "imm",

@@ -80,6 +80,10 @@ def write_cp15(m: Core, place: Value, value: Value) -> None:
     for _ in m.when(crn.eq(7)):
         m.ret()
     for _ in m.when(crn.eq(8)):
+        # opcode 2 = 1 names one entry by its modified virtual address: as good as virtual without FCSE
+        for _ in m.when(second & m.get("fcse_pid").eq(0)):
+            m.flush_tlb_page(value)
+            m.ret()
         m.flush_tlbs()
         m.ret()
     for _ in m.when(crn.eq(1)):

@@ -83,8 +83,7 @@ def block_transfer(m: Core, i: Fields) -> None:
         for _ in m.when(registers.bit(15)):
             m.jump(m.reg(15))
     else:
-        for number, before in m.each_register(registers):
-            m.store(address + (before << 2), m.stored_reg(number), 4)
+        m.store_block(registers, address, m.stored_reg)
         if m.known(i.writeback):
             m.set_base(i.rn, final)
 
@@ -96,9 +95,7 @@ def _load_block(m: Core, i: Fields, registers: Value, address: Value, base: Valu
         m.set_base(i.rn, base)  # it may have been loaded already
 
     writeback = m.known(i.writeback)
-    for number, before in m.each_register(registers):
-        value = m.load(address + (before << 2), 4, block=True, undo=restore)
-        m.set_base(number, value)
+    m.load_block(registers, address, m.set_base, restore)
     if writeback:
         in_list = ((registers >> i.rn) & 1).ne(0)
         for _ in m.when(~in_list):

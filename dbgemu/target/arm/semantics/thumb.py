@@ -11,6 +11,7 @@ from dbgemu.target.arm.semantics.arithmetic import (
     subtract_with_carry,
 )
 from dbgemu.target.arm.semantics.branch import exchange
+from dbgemu.target.arm.semantics.conditions import condition_holds
 from dbgemu.target.arm.value import Value
 
 
@@ -172,8 +173,7 @@ def push(m: Core, i: Fields) -> None:
     """PUSH, with LR when the R bit says so."""
     registers = i.registers | (i.extra << 14)
     address = m.reg(13) - (registers.popcount() << 2)
-    for number, before in m.each_register(registers):
-        m.store(address + (before << 2), m.reg(number), 4)
+    m.store_block(registers, address, m.reg)
     m.set_reg(13, address)
 
 
@@ -182,8 +182,7 @@ def pop(m: Core, i: Fields) -> None:
     registers, base = i.registers, m.reg(13)
     with_pc = i.extra
     length = (registers.popcount() + with_pc) << 2
-    for number, before in m.each_register(registers):
-        m.set_reg(number & 7, m.load(base + (before << 2), 4, block=True))
+    m.load_block(registers, base, m.set_base)
     if m.known(with_pc):
         target = m.load(base + length - 4, 4, block=True)
         m.set_reg(13, base + length)
@@ -200,33 +199,17 @@ def block_transfer(m: Core, i: Fields) -> None:
         def restore() -> None:
             m.set_base(i.rn, base)
 
-        for number, before in m.each_register(registers):
-            m.set_reg(number & 7, m.load(base + (before << 2), 4, block=True, undo=restore))
+        m.load_block(registers, base, m.set_base, restore)
         for _ in m.when(((registers >> i.rn) & 1).eq(0)):
             m.set_base(i.rn, final)
     else:
-        for number, before in m.each_register(registers):
-            m.store(base + (before << 2), m.reg(number), 4)
+        m.store_block(registers, base, m.reg)
         m.set_base(i.rn, final)
-
-
-def _flag_condition(m: Core, code: int) -> Value:
-    zero, negative, overflow = m.get("z").eq(0), m.get("n").bit(31), m.get("v").bit(31)
-    holds = (
-        lambda: zero,
-        lambda: m.carry,
-        lambda: negative,
-        lambda: overflow,
-        lambda: m.carry & ~zero,
-        lambda: ~(negative ^ overflow),
-        lambda: ~zero & ~(negative ^ overflow),
-    )[code >> 1]()
-    return ~holds if code & 1 else holds
 
 
 def branch_conditional(m: Core, i: Fields) -> None:
     """B<cond>."""
-    for _ in m.when(_flag_condition(m, m.known(i.condition))):
+    for _ in m.when(condition_holds(m, m.known(i.condition))):
         m.jump(m.reg(15) + (i.imm << 24).sar(23))
 
 

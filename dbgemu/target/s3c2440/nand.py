@@ -1,0 +1,369 @@
+"""S3C2440A NAND flash controller (UM chapter 6): pins of the chip, error correction code, lock areas.
+
+NFDATA is the path of all bulk data. Reads and writes of it go straight to the chip's page buffer; the
+error correction code is computed later, over all that passed, when something asks for it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from dbgemu.target.chips.nand_flash import NandFlash
+from dbgemu.target.device import Device
+from dbgemu.target.guest_log import GuestLog
+from dbgemu.target.lines import Line
+from dbgemu.target.registers import Field, Register, writes
+from dbgemu.target.s3c2440.nand_ecc import MAIN_LAYOUT, SPARE_LAYOUT, EccEngine
+
+_UNPACK = {
+    1: struct.Struct("<B").unpack_from,
+    2: struct.Struct("<H").unpack_from,
+    4: struct.Struct("<I").unpack_from,
+}
+_PACK = {1: struct.Struct("<B").pack_into, 2: struct.Struct("<H").pack_into, 4: struct.Struct("<I").pack_into}
+
+_MODE = 1 << 0
+_NCE = 1 << 1
+_INIT_ECC = 1 << 4
+_MAIN_LOCK = 1 << 5
+_SPARE_LOCK = 1 << 6
+_FALLING = 1 << 8
+_RNB_INTERRUPT = 1 << 9
+_ILLEGAL_INTERRUPT = 1 << 10
+_SOFT_LOCK = 1 << 12
+_LOCK_TIGHT = 1 << 13
+
+_RNB_DETECT = 1 << 2
+_ILLEGAL_ACCESS = 1 << 3
+
+#: the commands that change the chip's cells: what a locked area is safe from
+_CONFIRMS = (0x10, 0x11, 0x15, 0xD0)
+
+#: only bits 23 to 5 of a block address count (UM 6-20)
+_BLOCK_MASK = 0xFFFFE0
+
+_ERROR_KINDS = {0: "none", 1: "one bit, correctable", 2: "several bits", 3: "in the code itself"}
+
+
+class NandController(Device):
+    """The controller with one 8-bit chip on its pins. ``irq`` is the INT_NFCON request."""
+
+    title = "NAND flash controller"
+    STATE = ("_main_ecc", "_spare_ecc", "_ecc_mark")
+
+    NFCONF = Register(
+        0x00,
+        reset=0x1000,
+        width=16,
+        doc="Configuration",
+        fields=(
+            Field("TACLS", 13, 12, "CLE and ALE set-up time, HCLK periods"),
+            Field("TWRPH0", 10, 8, "nWE and nRE pulse, HCLK periods - 1"),
+            Field("TWRPH1", 6, 4, "CLE and ALE hold time, HCLK periods - 1"),
+            Field("AdvFlash", 3, doc="pin NCON: pages of 1K words or 2K bytes"),
+            Field("PageSize", 2, doc="pin GPG13: 512 bytes or 2 KB, not 256 or 1K words"),
+            Field("AddrCycle", 1, doc="pin GPG14: one address cycle more"),
+            Field("BusWidth", 0, doc="pin GPG15: 16 bits"),
+        ),
+    )
+    NFCONT = Register(
+        0x04,
+        reset=0x0384,
+        width=16,
+        doc="Control",
+        fields=(
+            Field("Lock-tight", 13, doc="locked until reset"),
+            Field("Soft Lock", 12, doc="locked"),
+            Field("EnbIllegalAccINT", 10, doc="interrupt at an illegal access"),
+            Field("EnbRnBINT", 9, doc="interrupt at an RnB transition"),
+            Field("RnB_TransMode", 8, doc="transition to detect", values={0: "rising", 1: "falling"}),
+            Field("SpareECCLock", 6, doc="spare ECC does not change"),
+            Field("MainECCLock", 5, doc="main ECC does not change"),
+            Field("InitECC", 4, doc="start ECC over (write only)"),
+            Field("Reg_nCE", 1, doc="chip not selected"),
+            Field("MODE", 0, doc="controller enabled"),
+        ),
+    )
+    NFCMMD = Register(0x08, width=8, doc="Command cycle")
+    NFADDR = Register(0x0C, width=8, doc="Address cycle")
+    NFDATA = Register(0x10, sized=True, volatile=True, doc="Data cycles: one for each byte accessed")
+    NFMECCD0 = Register(0x14, writable=0x00FF00FF, doc="Main ECC read from the chip: bytes 1 and 0")
+    NFMECCD1 = Register(0x18, writable=0x00FF00FF, doc="Main ECC read from the chip: bytes 3 and 2")
+    NFSECCD = Register(0x1C, writable=0x00FF00FF, doc="Spare ECC read from the chip: bytes 1 and 0")
+    NFSTAT = Register(
+        0x20,
+        width=8,
+        doc="Status",
+        fields=(
+            Field("IllegalAccess", 3, doc="program or erase of a locked area; write 1 to clear"),
+            Field("RnB_TransDetect", 2, doc="RnB transition seen; write 1 to clear"),
+            Field("nCE", 1, doc="the nCE pin"),
+            Field("RnB", 0, doc="the RnB pin: ready"),
+        ),
+    )
+    NFESTAT0 = Register(
+        0x24,
+        access="ro",
+        volatile=True,
+        doc="ECC status of I/O[7:0]",
+        fields=(
+            Field("SErrorDataNo", 24, 21, "spare: number of the bad byte"),
+            Field("SErrorBitNo", 20, 18, "spare: number of the bad bit"),
+            Field("MErrorDataNo", 17, 7, "main: number of the bad byte"),
+            Field("MErrorBitNo", 6, 4, "main: number of the bad bit"),
+            Field("SpareError", 3, 2, "spare: error", values=_ERROR_KINDS),
+            Field("MainError", 1, 0, "main: error", values=_ERROR_KINDS),
+        ),
+    )
+    NFESTAT1 = Register(0x28, access="ro", doc="ECC status of I/O[15:8], which this board does not use")
+    NFMECC0 = Register(0x2C, access="ro", volatile=True, doc="Main ECC of I/O[7:0]")
+    NFMECC1 = Register(0x30, access="ro", reset=0xFFFFFFFF, doc="Main ECC of I/O[15:8]")
+    NFSECC = Register(0x34, access="ro", volatile=True, doc="Spare ECC")
+    NFSBLK = Register(0x38, doc="First unlocked block: address cycles 3, 2 and 1 of its erase")
+    NFEBLK = Register(0x3C, doc="First locked block behind the unlocked area")
+
+    def __init__(
+        self, name: str = "nand", *, chip: NandFlash, irq: Line, log: GuestLog | None = None
+    ) -> None:
+        super().__init__(name, log)
+        self.chip = chip
+        self._irq = irq
+        self._main = EccEngine(11)
+        self._spare = EccEngine(4)
+        #: the chip while the controller is enabled and selects it
+        self._selected: NandFlash | None = None
+        #: the chip's page buffer up to here has been seen by the ECC engines
+        self._ecc_mark = 0
+        chip.rnb.connect(self._rnb_changed)
+        self.reset()
+
+    def reset(self) -> None:
+        """Reset and wake-up: the lock is off; NFCONF shows how the configuration pins are strapped."""
+        super().reset()
+        part = self.chip.part
+        cycles = part.column_cycles + part.row_cycles
+        # UM 6-4: without AdvFlash 3 or 4 address cycles, with it 4 or 5.
+        self.NFCONF |= part.large_page << 3 | 1 << 2 | (cycles == (5 if part.large_page else 4)) << 1
+        self._main.clear()
+        self._spare.clear()
+        self._select()
+        self._ecc_mark = self.chip.position
+        self._drive_irq()
+
+    def enable_as_bootloader(self) -> None:
+        """Leave the controller enabled, unlocked and the chip not selected, as bootloaders do.
+
+        Linux's driver looks for the chip before it enables the controller: it relies on this.
+        """
+        self._write_control(_MODE | _NCE)
+
+    # -- data: the hot path ------------------------------------------------------------------
+
+    def read(self, offset: int, size: int) -> int:
+        """A guest's read; of NFDATA, one read cycle for each of ``size`` bytes."""
+        if offset & ~3 == 0x10:
+            chip = self._selected
+            if chip is not None:
+                position = chip.position
+                if position + size <= chip.output_limit:
+                    chip.position = position + size
+                    return _UNPACK[size](chip.buffer, position)[0]  # type: ignore[no-any-return]
+            return self._read_data(size)
+        return super().read(offset, size)
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """A guest's write; to NFDATA, one write cycle for each of ``size`` bytes."""
+        if offset & ~3 == 0x10:
+            chip = self._selected
+            if chip is not None:
+                position = chip.position
+                if position + size <= chip.input_limit:
+                    chip.position = position + size
+                    _PACK[size](chip.buffer, position, value)
+                    return
+            self._write_data(value, size)
+            return
+        super().write(offset, size, value)
+
+    @NFDATA.read
+    def _read_data(self, size: int) -> int:
+        chip = self._selected
+        if chip is None:
+            self.guest_error("data is read while no chip is selected")
+            return (1 << 8 * size) - 1
+        self._digest()
+        value = chip.read_data(size)
+        self._ecc_mark = chip.position
+        self._feed(value.to_bytes(size, "little"))
+        return value
+
+    @NFDATA.peek
+    def _peek_data(self) -> int:
+        return 0xFFFFFFFF if self._selected is None else self._selected.peek_data(4)
+
+    @NFDATA.write
+    def _write_data(self, value: int, size: int) -> None:
+        chip = self._selected
+        if chip is None:
+            self.guest_error(f"data 0x{value:x} is written while no chip is selected")
+            return
+        self._digest()
+        chip.write_data(value, size)
+        self._ecc_mark = chip.position
+        self._feed(value.to_bytes(size, "little"))
+
+    # -- error correction code ---------------------------------------------------------------
+
+    def _digest(self) -> None:
+        """Show the ECC engines what has passed through the chip's page buffer since the last time."""
+        mark, position = self._ecc_mark, self.chip.position
+        if position > mark and self.NFCONT & (_MAIN_LOCK | _SPARE_LOCK) != _MAIN_LOCK | _SPARE_LOCK:
+            self._feed(self.chip.buffer[mark:position])
+        self._ecc_mark = position
+
+    def _feed(self, data: bytes | bytearray) -> None:
+        control = self.NFCONT
+        if not control & _MAIN_LOCK:
+            self._main.feed(data)
+        if not control & _SPARE_LOCK:
+            self._spare.feed(data)
+
+    @NFMECC0.read
+    def _read_main_ecc(self) -> int:
+        self._digest()
+        return MAIN_LAYOUT.code(self._main)
+
+    @NFSECC.read
+    def _read_spare_ecc(self) -> int:
+        self._digest()
+        # The upper half belongs to I/O[15:8], on which no data passes.
+        return 0xFFFF0000 | SPARE_LAYOUT.code(self._spare)
+
+    @NFESTAT0.read
+    def _read_ecc_status(self) -> int:
+        stored = [value & 0xFF | (value >> 16 & 0xFF) << 8 for value in (self.NFMECCD0, self.NFMECCD1)]
+        main, byte, bit = MAIN_LAYOUT.check(stored[0] | stored[1] << 16, self._read_main_ecc())
+        value = byte << 7 | bit << 4 | main
+        stored_spare = self.NFSECCD & 0xFF | (self.NFSECCD >> 16 & 0xFF) << 8
+        spare, byte, bit = SPARE_LAYOUT.check(stored_spare, self._read_spare_ecc())
+        return value | byte << 21 | bit << 18 | spare << 2
+
+    # -- control -----------------------------------------------------------------------------
+
+    def set_bootloader_defaults(self) -> None:
+        """Enabled, with no chip selected and slow timing: Linux identifies the chip with this."""
+        self._write_configuration(self.NFCONF | 0x2770)
+        self._write_control(_MODE | _NCE | _MAIN_LOCK | _SPARE_LOCK)
+
+    @NFCONF.write
+    def _write_configuration(self, value: int) -> None:
+        # AdvFlash, PageSize and AddrCycle show pins; BusWidth can be changed (UM 6-11).
+        self.NFCONF = (self.NFCONF & 0x000E) | (value & 0x3771)
+        if value & 1:
+            self.guest_error("NFCONF selects a 16-bit bus, but the chip has 8 data pins")
+
+    @NFCONT.write
+    def _write_control(self, value: int) -> None:
+        self._digest()
+        if value & _INIT_ECC:
+            self._main.clear()
+            self._spare.clear()
+        # Once set, Lock-tight stays until reset (UM 6-12).
+        self.NFCONT = value & 0x3763 | self.NFCONT & _LOCK_TIGHT
+        self._select()
+        self._drive_irq()
+
+    def _select(self) -> None:
+        self._selected = self.chip if self.NFCONT & (_MODE | _NCE) == _MODE else None
+
+    @NFCMMD.write
+    def _write_command(self, value: int) -> None:
+        self.NFCMMD = value
+        chip = self._selected
+        if chip is None:
+            self.guest_error(f"command 0x{value:02x} while no chip is selected")
+            return
+        self._digest()
+        if value in _CONFIRMS and self._touches_locked(chip):
+            chip.abandon()
+            self.guest_error(f"command 0x{value:02x} for a locked block")
+            self.NFSTAT |= _ILLEGAL_ACCESS
+            self._drive_irq()
+        else:
+            chip.command(value)
+        self._ecc_mark = chip.position
+
+    @NFADDR.write
+    def _write_address(self, value: int) -> None:
+        self.NFADDR = value
+        chip = self._selected
+        if chip is None:
+            self.guest_error(f"address 0x{value:02x} while no chip is selected")
+            return
+        self._digest()
+        chip.address(value)
+        self._ecc_mark = chip.position
+
+    # -- lock --------------------------------------------------------------------------------
+
+    def _touches_locked(self, chip: NandFlash) -> bool:
+        if not self.NFCONT & (_SOFT_LOCK | _LOCK_TIGHT):
+            return False
+        first, end = self.NFSBLK & _BLOCK_MASK, self.NFEBLK & _BLOCK_MASK
+        return not all(first <= row & _BLOCK_MASK < end for row in chip.pending_rows())
+
+    @writes(NFSBLK, NFEBLK)
+    def _write_block(self, register: Register, value: int) -> None:
+        if self.NFCONT & _LOCK_TIGHT:
+            self.guest_error(f"write of 0x{value:x} to {register.name} while Lock-tight is set")
+        else:
+            setattr(self, register.name, value & 0xFFFFFF)
+
+    # -- status and interrupt ----------------------------------------------------------------
+
+    @NFSTAT.read
+    def _read_status(self) -> int:
+        return self.NFSTAT | self.NFCONT & _NCE | self.chip.rnb.level
+
+    @NFSTAT.write
+    def _write_status(self, value: int) -> None:
+        self.NFSTAT &= ~(value & (_RNB_DETECT | _ILLEGAL_ACCESS))
+        self._drive_irq()
+
+    def _rnb_changed(self, level: int) -> None:
+        if level == (not self.NFCONT & _FALLING):
+            self.NFSTAT |= _RNB_DETECT
+            self._drive_irq()
+
+    def _drive_irq(self) -> None:
+        status, control = self.NFSTAT, self.NFCONT
+        self._irq.set(
+            bool(
+                (status & _RNB_DETECT and control & _RNB_INTERRUPT)
+                or (status & _ILLEGAL_ACCESS and control & _ILLEGAL_INTERRUPT)
+            )
+        )
+
+    # -- snapshots ---------------------------------------------------------------------------
+
+    @property
+    def _main_ecc(self) -> list[int]:
+        self._digest()
+        return self._main.save()
+
+    @property
+    def _spare_ecc(self) -> list[int]:
+        self._digest()
+        return self._spare.save()
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Put back what :meth:`save` gave; the chip is saved and loaded on its own."""
+        super().load(
+            {name: value for name, value in state.items() if name not in ("_main_ecc", "_spare_ecc")}
+        )
+        self._main.load(state["_main_ecc"])
+        self._spare.load(state["_spare_ecc"])
+        self._select()
+        self._drive_irq()
