@@ -152,13 +152,6 @@ class NandController(Device):
         self._ecc_mark = self.chip.position
         self._drive_irq()
 
-    def enable_as_bootloader(self) -> None:
-        """Leave the controller enabled, unlocked and the chip not selected, as bootloaders do.
-
-        Linux's driver looks for the chip before it enables the controller: it relies on this.
-        """
-        self._write_control(_MODE | _NCE)
-
     # -- data: the hot path ------------------------------------------------------------------
 
     def read(self, offset: int, size: int) -> int:
@@ -253,9 +246,13 @@ class NandController(Device):
     # -- control -----------------------------------------------------------------------------
 
     def set_bootloader_defaults(self) -> None:
-        """Enabled, with no chip selected and slow timing: Linux identifies the chip with this."""
+        """Enabled, with slow timing and no chip selected, as bootloaders leave it.
+
+        Linux's driver looks for the chip, and reads the bad block table with its ECC, before it writes
+        all of NFCONT itself: it relies on MODE being set and on both ECC locks being clear.
+        """
         self._write_configuration(self.NFCONF | 0x2770)
-        self._write_control(_MODE | _NCE | _MAIN_LOCK | _SPARE_LOCK)
+        self._write_control(_MODE | _NCE)
 
     @NFCONF.write
     def _write_configuration(self, value: int) -> None:

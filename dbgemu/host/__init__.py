@@ -1,0 +1,1 @@
+"""The emulator's side of things outside the board: consoles, sockets, files."""

@@ -1,0 +1,478 @@
+"""NAND flash: command, address and data cycles in, page data and ready/busy out.
+
+Samsung K9F1208U0C and K9F2G08U0A data sheets, "Device operation". Commands are tables below; a chip
+changes its cells when the confirming command comes and then only has to let the busy time pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from dbgemu.target.chips.flash_array import ERASED, Backing, FlashArray
+from dbgemu.target.chips.nand_parts import DEFAULT_PART, NandPart
+from dbgemu.target.clock import Timer, VirtualClock
+from dbgemu.target.device import Device
+from dbgemu.target.guest_log import GuestLog
+from dbgemu.target.lines import Line
+
+# Status register (data sheets, "Read status").
+STATUS_FAIL = 0x01
+STATUS_CACHE_READY = 0x20
+STATUS_READY = 0x40
+STATUS_WRITABLE = 0x80
+
+#: commands that a chip accepts while it is busy: read status (71h: of each plane) and reset
+WHILE_BUSY = (0x70, 0x71, 0xFF)
+
+# What a read cycle outputs.
+OUT_NOTHING, OUT_PAGE, OUT_STATUS, OUT_ID = range(4)
+
+
+@dataclass(frozen=True)
+class NandTiming:
+    """How long the chip is busy, in ns of virtual time.
+
+    Much shorter than the data sheet's (15 us, 200 us, 2 ms): a driver polls meanwhile, and each poll
+    costs more than what there is to wait for. It is long enough to be seen, and to be interrupted by.
+    """
+
+    read: int = 300
+    program: int = 1_000
+    erase: int = 2_000
+    reset: int = 300
+
+
+class NandFlash(Device):
+    """A NAND chip on the controller's pins (it has no registers of its own on the bus).
+
+    The controller takes page data from and puts it into ``buffer`` at ``position`` by itself, as long
+    as that stays within ``output_limit`` or ``input_limit``; everything else comes through
+    :meth:`read_data` and :meth:`write_data`.
+    """
+
+    title = "NAND flash chip"
+    size = 0
+    STATE = (
+        "buffer",
+        "position",
+        "output_limit",
+        "input_limit",
+        "write_protected",
+        "_command",
+        "_address",
+        "_column",
+        "_area",
+        "_row",
+        "_erase_rows",
+        "_programming",
+        "_chained",
+        "_output",
+        "_failed",
+        "_busy_timer",
+    )
+
+    def __init__(
+        self,
+        name: str = "nandflash",
+        *,
+        clock: VirtualClock,
+        part: NandPart = DEFAULT_PART,
+        backing: Backing | None = None,
+        bad_blocks: Iterable[int] = (),
+        timing: NandTiming | None = None,
+        log: GuestLog | None = None,
+    ) -> None:
+        super().__init__(name, log)
+        self.part = part
+        self.timing = timing or NandTiming()
+        #: blocks that the factory marked bad: they show the mark, and cannot be erased or programmed
+        self.bad_blocks = frozenset(bad_blocks)
+        #: ready (1) or busy (0)
+        self.rnb = Line(f"{name}.RnB", 1)
+        #: the nWP pin is low: nothing can be programmed or erased
+        self.write_protected = False
+        self.cells = FlashArray(part.pages, part.raw_page, backing)
+        self._commands = self._LARGE if part.large_page else self._SMALL
+        self._cycles = part.column_cycles + part.row_cycles
+        self._busy_timer = Timer(clock, self._become_ready)
+        self.buffer = bytearray(self.cells.erased)
+        self._idle()
+
+    def _idle(self) -> None:
+        self.position = 0
+        self.output_limit = 0
+        self.input_limit = 0
+        self._command = 0xFF
+        self._address: list[int] = []
+        self._column = 0
+        #: small pages: where column 0 is, as commands 00h, 01h and 50h choose it (0, 256, 512)
+        self._area = 0
+        self._row = 0
+        self._erase_rows: list[int] = []
+        self._programming = False
+        #: the last program command was 11h or 15h: the status covers the next one, too
+        self._chained = False
+        self._output = OUT_NOTHING
+        self._failed = False
+
+    def reset(self) -> None:
+        """Power-on: no command pending, ready; the cells keep what they hold."""
+        super().reset()
+        self.buffer[:] = self.cells.erased
+        self._idle()
+        self._become_ready()
+
+    # -- the pins ----------------------------------------------------------------------------
+
+    def command(self, value: int) -> None:
+        """A command cycle (CLE) with ``value`` (8 bits)."""
+        if self._busy_timer.entry is not None and value not in WHILE_BUSY:
+            self.guest_error(f"command 0x{value:02x} while the chip is busy")
+            return
+        handler = self._commands.get(value)
+        if handler is None:
+            self.guest_error(f"{self.part.name} has no command 0x{value:02x}")
+            return
+        self.output_limit = 0
+        self.input_limit = 0
+        handler(self, value)
+
+    def address(self, value: int) -> None:
+        """An address cycle (ALE) with ``value`` (8 bits), lowest byte first."""
+        if self._busy_timer.entry is not None:
+            self.guest_error(f"address 0x{value:02x} while the chip is busy")
+            return
+        handler = self._ADDRESSED.get(self._command)
+        if handler is None:
+            self.guest_error(f"address 0x{value:02x} after command 0x{self._command:02x}, which takes none")
+            return
+        if len(self._address) < self._cycles:
+            self._address.append(value)
+            handler(self)
+
+    def read_data(self, count: int) -> int:
+        """``count`` read cycles (1, 2 or 4): the first byte is the lowest."""
+        value = 0
+        for lane in range(0, 8 * count, 8):
+            value |= self._read_byte() << lane
+        return value
+
+    def write_data(self, value: int, count: int) -> None:
+        """``count`` write cycles (1, 2 or 4): the lowest byte is the first."""
+        if not self.input_limit:
+            self.guest_error(f"data 0x{value:x} after command 0x{self._command:02x}, which takes none")
+            return
+        for byte in value.to_bytes(count, "little"):
+            if self.position < self.input_limit:
+                self.buffer[self.position] = byte
+                self.position += 1
+
+    def peek_data(self, count: int) -> int:
+        """What :meth:`read_data` would give, without moving on; past the page's end 0xFF."""
+        return int.from_bytes(self._upcoming(count), "little")
+
+    def pending_rows(self) -> tuple[int, ...]:
+        """The pages that a confirming command now would program or whose blocks it would erase."""
+        return (self._row,) if self._programming else tuple(self._erase_rows)
+
+    def abandon(self) -> None:
+        """Forget what waits for a confirming command: the controller has refused to pass that on."""
+        self._programming = False
+        self._erase_rows = []
+        self._command = 0xFF
+        self.input_limit = 0
+
+    # -- what the board and debuggers use -----------------------------------------------------
+
+    def read_pages(self, first: int, count: int) -> bytes:
+        """The main data of ``count`` pages from ``first`` on, straight from the cells."""
+        size = self.part.page_size
+        return b"".join(self._load(page)[:size] for page in range(first, first + count))
+
+    def save(self) -> dict[str, Any]:
+        """The chip's state and the pages that differ from the image that it started with."""
+        return super().save() | {"cells": self.cells.save()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Put back what :meth:`save` gave, contents included."""
+        super().load({name: value for name, value in state.items() if name != "cells"})
+        self.cells.load(state["cells"])
+        self.rnb.set(self._busy_timer.entry is None)
+
+    # -- busy --------------------------------------------------------------------------------
+
+    def _be_busy(self, duration: int) -> None:
+        self._busy_timer.start_in(duration)
+        self.rnb.set(0)
+
+    def _become_ready(self) -> None:
+        self._busy_timer.cancel()
+        if self._output == OUT_PAGE:
+            self.output_limit = self.part.raw_page
+        self.rnb.set(1)
+
+    # -- output ------------------------------------------------------------------------------
+
+    def _status(self) -> int:
+        ready = self._busy_timer.entry is None
+        status = STATUS_FAIL if self._failed else 0
+        if ready:
+            status |= STATUS_READY | (STATUS_CACHE_READY if self.part.large_page else 0)
+        return status if self.write_protected else status | STATUS_WRITABLE
+
+    def _upcoming(self, count: int) -> bytes:
+        if self._output == OUT_STATUS:
+            return bytes([self._status()]) * count
+        if self._output == OUT_ID:
+            # Beyond its ids the chip gives zeros: Linux finds the length of the ids by that.
+            return self.part.ids[self.position : self.position + count].ljust(count, b"\0")
+        if self._output == OUT_PAGE:
+            return bytes(self.buffer[self.position : self.position + count]).ljust(count, b"\xff")
+        return bytes([ERASED]) * count
+
+    def _read_byte(self) -> int:
+        if self._output == OUT_PAGE:
+            if self._busy_timer.entry is not None and self.output_limit == 0:
+                self.guest_error("data is read while the chip is busy")
+                self.output_limit = self.part.raw_page
+            if self.position >= self.part.raw_page and not self._next_row():
+                return ERASED
+        byte = self._upcoming(1)[0]
+        if self._output in (OUT_PAGE, OUT_ID):
+            self.position += 1
+        return byte
+
+    def _next_row(self) -> bool:
+        """Sequential row read: small-page chips go on with the block's next page."""
+        row = self._row + 1
+        if self.part.large_page or not row % self.part.pages_per_block:
+            return False
+        self._row = row
+        self._start_read(self.part.page_size if self._area == self.part.page_size else 0)
+        # Whoever reads on without looking at RnB gets this page's data all the same.
+        self.output_limit = self.part.raw_page
+        return True
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def _load(self, page: int) -> bytes:
+        data = self.cells.read(page)
+        if self.bad_blocks:
+            block, index = divmod(page, self.part.pages_per_block)
+            if block in self.bad_blocks and index < 2:
+                mark = self.part.bad_mark
+                return data[:mark] + b"\0" + data[mark + 1 :]
+        return data
+
+    def _start_read(self, column: int) -> None:
+        self.buffer[:] = self._load(self._row)
+        self.position = column
+        self._output = OUT_PAGE
+        self.output_limit = 0
+        self._be_busy(self.timing.read)
+
+    def _read(self, value: int) -> None:
+        self._command = value
+        self._address = []
+        self._programming = False
+        # After a status read, 00h alone turns the chip back to the page's data.
+        if self._output == OUT_STATUS:
+            self._output = OUT_PAGE
+        if self._output == OUT_PAGE:
+            self.output_limit = self.part.raw_page
+
+    def _read_area(self, value: int) -> None:
+        self._area = self._AREAS[value]
+        self._read(value)
+
+    def _read_confirm(self, value: int) -> None:
+        if self._command != 0x00 or len(self._address) < self._cycles:
+            self.guest_error(f"command 0x{value:02x} without 0x00 and {self._cycles} address cycles")
+            return
+        self._command = value
+        self._start_read(self._column)
+
+    def _random_output(self, value: int) -> None:
+        self._command = value
+        self._address = []
+
+    def _random_output_confirm(self, value: int) -> None:
+        if self._command != 0x05 or len(self._address) < self.part.column_cycles:
+            self.guest_error("command 0xe0 without 0x05 and a column address")
+            return
+        self._command = value
+        self.position = self._column
+        self._output = OUT_PAGE
+        self.output_limit = self.part.raw_page
+
+    def _read_id(self, value: int) -> None:
+        self._command = value
+        self._address = []
+        self._programming = False
+        self.position = 0
+        self._output = OUT_ID
+
+    def _read_status(self, _value: int) -> None:
+        self._output = OUT_STATUS
+
+    def _reset_command(self, _value: int) -> None:
+        self._idle()
+        self._be_busy(self.timing.reset)
+
+    # -- programming -------------------------------------------------------------------------
+
+    def _program(self, value: int) -> None:
+        self.buffer[:] = self.cells.erased
+        self._open_input(value)
+
+    def _open_input(self, value: int) -> None:
+        """80h: a fresh page; 85h and 8Ah: what is in the page register stays (copy-back, random input)."""
+        self._command = value
+        self._address = []
+        self._output = OUT_NOTHING
+
+    def _program_confirm(self, value: int) -> None:
+        if not self._programming:
+            self.guest_error(f"command 0x{value:02x} without data to program")
+            return
+        # 11h ends one plane's data; its page is written now and not with the last plane's.
+        if not self._chained:
+            self._failed = False
+        self._chained = value != 0x10
+        self._command = value
+        self._programming = False
+        if not self.write_protected:
+            row = self._row
+            if row // self.part.pages_per_block in self.bad_blocks:
+                self._failed = True
+            else:
+                # Programming clears bits, it never sets one: partial pages rely on that.
+                old = int.from_bytes(self.cells.read(row), "little")
+                new = old & int.from_bytes(self.buffer, "little")
+                self.cells.write(row, new.to_bytes(self.part.raw_page, "little"))
+        # 01h holds for one operation only.
+        self._area = 0 if self._area == 256 else self._area
+        self._be_busy(self.timing.program)
+
+    def _erase(self, value: int) -> None:
+        if self._command != 0x60:
+            self._erase_rows = []
+        self._command = value
+        self._address = []
+        self._programming = False
+        self._output = OUT_NOTHING
+
+    def _erase_confirm(self, value: int) -> None:
+        if self._command != 0x60 or not self._erase_rows:
+            self.guest_error(f"command 0x{value:02x} without a block to erase")
+            return
+        self._command = value
+        self._failed = False
+        rows, self._erase_rows = self._erase_rows, []
+        if not self.write_protected:
+            for row in rows:
+                block = row // self.part.pages_per_block
+                if block in self.bad_blocks:
+                    self._failed = True
+                else:
+                    self.cells.erase(block * self.part.pages_per_block, self.part.pages_per_block)
+        self._be_busy(self.timing.erase)
+
+    # -- address cycles ----------------------------------------------------------------------
+
+    def _take_column(self, address: list[int]) -> None:
+        column = int.from_bytes(bytes(address), "little")
+        if self.part.large_page:
+            self._column = min(column & 0xFFF, self.part.raw_page)
+        elif self._area == self.part.page_size:
+            # 50h: A4 to A7 do not count among 16 spare bytes.
+            self._column = self._area + column % self.part.spare_size
+        else:
+            self._column = self._area + column
+
+    def _take_row(self, address: list[int]) -> int:
+        return int.from_bytes(bytes(address), "little") % self.part.pages
+
+    def _address_page(self) -> bool:
+        """Take the cycle; whether column and row are complete with it."""
+        count = len(self._address)
+        if count == self.part.column_cycles:
+            self._take_column(self._address)
+        if count != self._cycles:
+            return False
+        self._row = self._take_row(self._address[self.part.column_cycles :])
+        return True
+
+    def _address_read(self) -> None:
+        if self._address_page() and not self.part.large_page:
+            self._start_read(self._column)
+            self._area = 0 if self._area == 256 else self._area
+
+    def _address_program(self) -> None:
+        if self._address_page():
+            self._accept_input()
+
+    def _address_input(self) -> None:
+        """85h: a column within the page being filled, or a whole address (copy-back)."""
+        if self._address_page() or (self._programming and len(self._address) == self.part.column_cycles):
+            self._accept_input()
+
+    def _accept_input(self) -> None:
+        self._programming = True
+        self.position = self._column
+        self.input_limit = self.part.raw_page
+
+    def _address_erase(self) -> None:
+        if len(self._address) == self.part.row_cycles:
+            self._erase_rows.append(self._take_row(self._address))
+
+    def _address_column(self) -> None:
+        if len(self._address) == self.part.column_cycles:
+            self._take_column(self._address)
+
+    def _address_none(self) -> None:
+        """90h takes an address of zero, which chooses nothing."""
+
+    _AREAS: ClassVar[Mapping[int, int]] = {0x00: 0, 0x01: 256, 0x50: 512}
+
+    _BOTH: ClassVar[dict[int, Callable[[NandFlash, int], None]]] = {
+        0x10: _program_confirm,
+        0x11: _program_confirm,
+        0x15: _program_confirm,
+        0x60: _erase,
+        0x70: _read_status,
+        0x71: _read_status,
+        0x80: _program,
+        0x90: _read_id,
+        0xD0: _erase_confirm,
+        0xFF: _reset_command,
+    }
+    _SMALL: ClassVar[Mapping[int, Callable[[NandFlash, int], None]]] = _BOTH | {
+        0x00: _read_area,
+        0x01: _read_area,
+        0x50: _read_area,
+        0x8A: _open_input,
+    }
+    _LARGE: ClassVar[Mapping[int, Callable[[NandFlash, int], None]]] = _BOTH | {
+        0x00: _read,
+        0x05: _random_output,
+        0x30: _read_confirm,
+        0x35: _read_confirm,
+        0x81: _program,
+        0x85: _open_input,
+        0xE0: _random_output_confirm,
+    }
+    _ADDRESSED: ClassVar[Mapping[int, Callable[[NandFlash], None]]] = {
+        0x00: _address_read,
+        0x01: _address_read,
+        0x05: _address_column,
+        0x50: _address_read,
+        0x60: _address_erase,
+        0x80: _address_program,
+        0x81: _address_program,
+        0x85: _address_input,
+        0x8A: _address_program,
+        0x90: _address_none,
+    }
