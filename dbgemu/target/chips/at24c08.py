@@ -1,0 +1,96 @@
+"""Atmel AT24C08: the 1024-byte serial EEPROM on the mini2440's I2C bus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dbgemu.target.clock import VirtualClock
+from dbgemu.target.device import Device
+from dbgemu.target.guest_log import GuestLog
+
+SIZE = 1024
+PAGE = 16
+#: device address with A2 at ground; its two low bits choose a block of 256 bytes
+ADDRESS = 0x50
+
+#: tWR of the data sheet: while the array is written, the chip does not answer to its address
+WRITE_CYCLE_NS = 5_000_000
+
+
+class At24c08(Device):
+    """An I2C slave (see :class:`dbgemu.target.s3c2440.i2c.I2cDevice`) at addresses 0x50 to 0x53.
+
+    ``contents`` is the array, 1024 bytes, all FF when blank. It has no registers.
+    """
+
+    title = "AT24C08 serial EEPROM"
+    STATE = ("contents", "_pointer", "_latch", "_addressed", "_busy_until")
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        clock: VirtualClock,
+        contents: bytearray | None = None,
+        log: GuestLog | None = None,
+    ) -> None:
+        super().__init__(name, log)
+        if contents is not None and len(contents) != SIZE:
+            raise ValueError(f"the contents of {name} are {len(contents)} bytes, not {SIZE}")
+        self.clock = clock
+        self.contents = contents if contents is not None else bytearray(b"\xff" * SIZE)
+        self._busy_until = 0
+        self._pointer = 0
+        self._to_idle()
+
+    def _to_idle(self) -> None:
+        # written bytes wait here, by their place in the page, for the STOP that starts the write
+        self._latch: list[int | None] = [None] * PAGE
+        self._addressed = False
+
+    def reset(self) -> None:
+        """Power-on: the array keeps its contents, a write cycle that runs is not cut short."""
+        super().reset()
+        self._to_idle()
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Put back what save gave, the contents into the array that the chip was made with."""
+        array = self.contents
+        super().load(state)
+        array[:] = self.contents
+        self.contents = array
+
+    def start(self, address: int, read: bool) -> bool:
+        """START: True when one of this chip's addresses is meant and no write cycle runs."""
+        self._to_idle()
+        if address & ~3 != ADDRESS or self.clock.now < self._busy_until:
+            return False
+        self._pointer = (address & 3) << 8 | self._pointer & 0xFF
+        self._addressed = read
+        return True
+
+    def put(self, byte: int) -> bool:
+        """The word address, then data: the latter go round within one page of 16 bytes."""
+        if self._addressed:
+            self._latch[self._pointer % PAGE] = byte
+            self._pointer = self._pointer & ~(PAGE - 1) | (self._pointer + 1) % PAGE
+        else:
+            self._pointer = self._pointer & ~0xFF | byte
+            self._addressed = True
+        return True
+
+    def get(self) -> int:
+        """The byte at the address counter, which goes on through the whole array."""
+        value = self.contents[self._pointer]
+        self._pointer = (self._pointer + 1) % SIZE
+        return value
+
+    def stop(self) -> None:
+        """STOP: latched bytes are written, which keeps the chip busy for 5 ms."""
+        page = self._pointer & ~(PAGE - 1)
+        for place, byte in enumerate(self._latch):
+            if byte is not None:
+                self.contents[page + place] = byte
+                self._busy_until = self.clock.now + WRITE_CYCLE_NS
+        self._to_idle()

@@ -1,0 +1,144 @@
+"""Davicom DM9000: the Ethernet controller on the mini2440's nGCS4, with its 16-bit bus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from dbgemu.target.chips.dm9000_mac import EEPROM_WORDS, Dm9000Mac
+from dbgemu.target.clock import VirtualClock
+from dbgemu.target.device import Device
+from dbgemu.target.guest_log import GuestLog
+from dbgemu.target.lines import Line
+from dbgemu.target.registers import Register, RegisterValue
+
+#: values of the chip revision register, by which Linux tells the variants apart
+DM9000E, DM9000A, DM9000B = 0x00, 0x19, 0x1A
+
+#: where the ports are declared; the pin CMD is address line 2 and the chip sees no other one
+PORTS = 0x300
+
+
+class Dm9000(Device):
+    """The two ports of the chip. What is behind them is in ``mac``, whose index INDEX holds.
+
+    ``transmit`` gets each frame sent, padded to 60 bytes or more, without the checksum.
+    ``mac`` is the node address in the chip's EEPROM (6 bytes; None: the EEPROM is blank, as on
+    the boards). ValueError for any other length.
+    """
+
+    title = "DM9000 Ethernet controller"
+    STATE = ()
+
+    INDEX = Register(PORTS, width=16, doc="Index of the register that DATA reaches")
+    DATA = Register(PORTS + 4, width=16, sized=True, volatile=True, doc="The register at INDEX")
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        clock: VirtualClock,
+        interrupt: Line,
+        mac: bytes | None = None,
+        revision: int = DM9000A,
+        log: GuestLog | None = None,
+    ) -> None:
+        super().__init__(name, log)
+        eeprom = [0xFFFF] * EEPROM_WORDS
+        if mac is not None:
+            if len(mac) != 6:
+                raise ValueError(f"a MAC address has 6 bytes, not {len(mac)}")
+            eeprom[:4] = [*(int.from_bytes(mac[i : i + 2], "little") for i in (0, 2, 4)), 1]
+        self.mac = Dm9000Mac(
+            f"{name}.mac", clock=clock, interrupt=interrupt, revision=revision, eeprom=eeprom, log=log
+        )
+        chip = self.mac
+        self._at_index = {register.offset: register for register in chip.registers.values()}
+        self._readers = {index: chip.reader(r) for index, r in self._at_index.items()}
+        self._writers = {index: (chip.writer(r), r.mask) for index, r in self._at_index.items()}
+
+    @property
+    def transmit(self) -> Callable[[bytes], None] | None:
+        """Who takes the frames that the guest sends; None loses them."""
+        return self.mac.transmit
+
+    @transmit.setter
+    def transmit(self, callback: Callable[[bytes], None] | None) -> None:
+        self.mac.transmit = callback
+
+    def receive(self, frame: bytes) -> bool:
+        """A frame arrives, from its destination address on and without checksum.
+
+        False when the chip had no room for it (it is lost, as on the wire); frames that the chip's
+        filter or a link that is down keeps out count as received.
+        """
+        return self.mac.store(frame) if self.mac.phy.link else True
+
+    def set_cable(self, connected: bool) -> None:
+        """Plug the network cable in or out."""
+        self.mac.phy.set_cable(connected)
+
+    def reset(self) -> None:
+        """The PWRST# pin."""
+        super().reset()
+        self.mac.reset()
+
+    def save(self) -> dict[str, Any]:
+        """The complete state as plain data, of all parts of the chip."""
+        return {**super().save(), "mac": self.mac.save()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Put back what save gave, the interrupt line included."""
+        self.INDEX = state["INDEX"]
+        self.mac.load(state["mac"])
+
+    def dump(self) -> Iterator[RegisterValue]:
+        """The ports, then the registers behind them, then the PHY's."""
+        yield from super().dump()
+        yield from self.mac.dump()
+        yield from self.mac.phy.dump()
+
+    def read(self, offset: int, size: int) -> int:
+        """A guest's read: only address line 2 is connected, as CMD."""
+        value = self._read_data(size) if offset & 4 else self.INDEX
+        return value >> 8 * (offset & 3) & (1 << 8 * size) - 1
+
+    def peek(self, offset: int, size: int) -> int:
+        """What a read would give, without side effects."""
+        return super().peek(PORTS | offset & 7, size)
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """A guest's write: only address line 2 is connected, as CMD."""
+        if offset & 4:
+            self._write_data(value, size)
+        else:
+            self._write_index(value)
+
+    @INDEX.write
+    def _write_index(self, value: int) -> None:
+        self.INDEX = value & 0xFF
+
+    @DATA.peek
+    def _peek_data(self) -> int:
+        register = self._at_index.get(self.INDEX)
+        return self.mac.peeker(register)() if register is not None else 0
+
+    @DATA.read
+    def _read_data(self, size: int) -> int:
+        reader = self._readers.get(self.INDEX)
+        if reader is None:
+            self.guest_error(f"read of register 0x{self.INDEX:02x}, which does not exist")
+            return 0
+        # A 32-bit access is two 16-bit ones on this bus.
+        return reader() | reader() << 16 if size == 4 else reader()
+
+    @DATA.write
+    def _write_data(self, value: int, size: int) -> None:
+        found = self._writers.get(self.INDEX)
+        if found is None:
+            self.guest_error(f"write of 0x{value:x} to register 0x{self.INDEX:02x}, which does not exist")
+            return
+        writer, mask = found
+        writer(value & mask)
+        if size == 4:
+            writer(value >> 16 & mask)
