@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections import deque
@@ -78,8 +79,8 @@ class Machine:
         self._wake = threading.Event()
         self._posted: deque[Callable[[], None]] = deque()
         self._requests: set[PowerRequest] = set()
-        #: host time (s) minus virtual time (s), while idle time is paced
-        self._epoch: float | None = None
+        #: host time (s) minus virtual time (s)
+        self._epoch = 0.0
         board.on_request = self._request
         board.irq.connect(self.cpu.set_irq)
         board.fiq.connect(self.cpu.set_fiq)
@@ -111,6 +112,20 @@ class Machine:
             for name, value in self.board.start_registers().items():
                 self.cpu.write_register(name, value)
 
+    def digest(self) -> str:
+        """SHA-256 (hex) of everything that the guest can see: CPU, clock, devices and memories.
+
+        Equal in two runs that were given the same at the same instructions.
+        """
+        with self.lock:
+            digest = hashlib.sha256()
+            states = {name: device.save() for name, device in self.board.devices.items()}
+            for part in (self.cpu.save(), self.board.clock.save(), states):
+                digest.update(repr(part).encode())
+            for memory in (self.board.sdram, self.board.sram):
+                digest.update(memory.data)
+            return digest.hexdigest()
+
     def run(self, instructions: int | None = None) -> Stop:
         """Execute until a stop, at most ``instructions``; idle time is paced to the host's clock.
 
@@ -118,7 +133,7 @@ class Machine:
         """
         with self.lock:
             end = _FOREVER if instructions is None else self.cpu.instructions + instructions
-            self._epoch = None
+            self._epoch = time.monotonic() - self.board.clock.now / NS_PER_SECOND
             reason = self._run_until(end)
             watch = self.cpu.watch_hit if reason is StopReason.WATCHPOINT else None
             return Stop(reason, self.cpu.pc, watch)
@@ -132,9 +147,8 @@ class Machine:
             finally:
                 self.cpu.mask_interrupts(False)
 
-    def _run_until(self, end: int) -> StopReason:
+    def _run_until(self, end: int, *, resume: bool = True) -> StopReason:
         cpu, clock = self.cpu, self.board.clock
-        resume = True
         while True:
             self._run_posted()
             clock.run_due()
@@ -151,8 +165,10 @@ class Machine:
             limit = end
             if deadline is not None:
                 limit = min(end, cpu.instructions + clock.instructions_until(deadline))
+            before = cpu.instructions
             code = cpu.run(limit, resume=resume)
-            resume = False
+            # a request may have stopped the run before it got past the first instruction
+            resume = resume and cpu.instructions == before
             if code is StopCode.BREAKPOINT:
                 return StopReason.BREAKPOINT
             if code is StopCode.WATCHPOINT:
@@ -219,10 +235,8 @@ class Machine:
         """Wait until the host's clock comes to ``deadline`` (ns), or something wakes the machine."""
         clock = self.board.clock
         host, now = time.monotonic(), clock.now / NS_PER_SECOND
-        lag = 0.0 if self._epoch is None else host - (self._epoch + now)
-        # ahead of the host's clock, or far behind it: what is past is past
-        if not 0.0 <= lag <= _MAX_LAG:
-            lag = 0.0
+        # what the guest is ahead of the host's clock, or far behind it, is past
+        lag = min(max(host - (self._epoch + now), 0.0), _MAX_LAG)
         self._epoch = host - lag - now
         if deadline is None:
             self._wake.wait()

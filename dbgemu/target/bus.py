@@ -159,6 +159,10 @@ class Bus:
 
     def peek(self, address: int, length: int) -> bytes:
         """``length`` bytes from ``address``, without side effects; BusError where nothing is."""
+        region = self.find(address)
+        if region is not None and isinstance(region.target, Memory) and address + length <= region.end:
+            offset = address - region.base + region.offset
+            return bytes(region.target.data[offset : offset + length])
         chunks = bytearray()
         while length:
             region = self.find(address)

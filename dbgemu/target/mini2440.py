@@ -9,7 +9,7 @@ from dbgemu.target.arm.state import Mode
 from dbgemu.target.boot import BootPlan
 from dbgemu.target.bus import Bus
 from dbgemu.target.chips.at24c08 import At24c08
-from dbgemu.target.chips.buttons_leds import Button, Led
+from dbgemu.target.chips.buttons_leds import BUTTONS, LEDS, Button, Led
 from dbgemu.target.chips.dm9000 import Dm9000
 from dbgemu.target.chips.flash_array import Backing
 from dbgemu.target.chips.nand_flash import NandFlash
@@ -20,21 +20,47 @@ from dbgemu.target.device import Device
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.memory import Memory
+from dbgemu.target.s3c2440.ac97 import Ac97
+from dbgemu.target.s3c2440.adc import Adc
+from dbgemu.target.s3c2440.camera import Camera
 from dbgemu.target.s3c2440.clock_power import ClockPower
+from dbgemu.target.s3c2440.dma import Dma
 from dbgemu.target.s3c2440.gpio import EINT_LINES, Gpio, ResetCause
 from dbgemu.target.s3c2440.i2c import I2c
+from dbgemu.target.s3c2440.i2s import I2s
 from dbgemu.target.s3c2440.interrupt import InterruptController
+from dbgemu.target.s3c2440.lcd import LcdController
 from dbgemu.target.s3c2440.memory_controller import MemoryController
 from dbgemu.target.s3c2440.nand import NandController
 from dbgemu.target.s3c2440.pwm import PwmTimers
 from dbgemu.target.s3c2440.rtc import Rtc
 from dbgemu.target.s3c2440.sdi import Sdi
+from dbgemu.target.s3c2440.spi import Spi
 from dbgemu.target.s3c2440.uart import Uart
+from dbgemu.target.s3c2440.uart_registers import FclkDivider
+from dbgemu.target.s3c2440.usb_device import UsbDevice
+from dbgemu.target.s3c2440.usb_host import UsbHost
 from dbgemu.target.s3c2440.watchdog import Watchdog
 
 SDRAM_BASE = 0x30000000
 SRAM_SIZE = 4096
 DM9000_BASE = 0x20000000  # nGCS4, from 0x300 on
+
+#: What pins are wired to, for people (schematic); LEDs and buttons say so themselves
+WIRED = {
+    "GPB0": "buzzer",
+    "GPB1": "LCD backlight PWM",
+    "GPB2": "UDA1341 L3MODE",
+    "GPB3": "UDA1341 L3DATA",
+    "GPB4": "UDA1341 L3CLOCK",
+    "GPC5": "USB device pull-up",
+    "GPE14": "I2C SCL",
+    "GPE15": "I2C SDA",
+    "GPF7": "DM9000 INT",
+    "GPG4": "LCD power",
+    "GPG8": "SD card detect",
+    "GPH8": "SD write protect",
+}
 
 
 class BootSwitch(Enum):
@@ -104,6 +130,7 @@ class Mini2440:
         self.pwm = PwmTimers(
             clock=clock, clocks=clocks, interrupts=[source(f"INT_TIMER{n}") for n in range(5)], log=log
         )
+        divider = FclkDivider()  # the three ports' UCON hold one setting
         self.uarts = [
             Uart(
                 f"uart{n}",
@@ -114,6 +141,7 @@ class Mini2440:
                 err=source(f"INT_ERR{n}"),
                 log=log,
                 port=n,
+                divider=divider,
             )
             for n in range(3)
         ]
@@ -127,18 +155,44 @@ class Mini2440:
         self.nand = NandController(chip=self.nand_chip, irq=source("INT_NFCON"), log=log)
         self.i2c = I2c("i2c", clock=clock, clocks=clocks, interrupt=source("INT_IIC"), log=log)
         self.sdi = Sdi("sdi", clock=clock, clocks=clocks, interrupt=source("INT_SDI"), log=log)
+        self.usb_host = UsbHost(
+            "ohci", clock=clock, interrupt=source("INT_USBH"), write_memory=self.bus.poke, log=log
+        )
+        self.usb_device = UsbDevice("udc", interrupt=source("INT_USBD"), log=log)
+        self.adc = Adc(
+            "adc",
+            clock=clock,
+            clocks=clocks,
+            conversion_done=source("INT_ADC_S"),
+            pen_moved=source("INT_TC"),
+            log=log,
+        )
+        self.lcd = LcdController("lcd", clock=clock, clocks=clocks, interrupt=source("INT_LCD"), log=log)
+        self.spi = Spi(
+            "spi", clock=clock, clocks=clocks, interrupts=[source("INT_SPI0"), source("INT_SPI1")], log=log
+        )
+        self.iis = I2s("iis", clock=clock, clocks=clocks, log=log)
         for base, block in (
             (0x48000000, self.memc),
+            (0x49000000, self.usb_host),
             (0x4A000000, self.intc),
+            (0x4B000000, Dma("dma", log=log)),
             (0x4C000000, self.clkpwr),
+            (0x4D000000, self.lcd),
             (0x4E000000, self.nand),
+            (0x4F000000, Camera("camif", log=log)),
             *((0x50000000 + 0x4000 * n, uart) for n, uart in enumerate(self.uarts)),
             (0x51000000, self.pwm),
+            (0x52000000, self.usb_device),
             (0x53000000, self.wdt),
             (0x54000000, self.i2c),
+            (0x55000000, self.iis),
             (0x56000000, self.gpio),
             (0x57000000, self.rtc),
+            (0x58000000, self.adc),
+            (0x59000000, self.spi),
             (0x5A000000, self.sdi),
+            (0x5B000000, Ac97("ac97", log=log)),
         ):
             self._add(block, base)
 
@@ -146,12 +200,15 @@ class Mini2440:
         log, clock, pin = self.log, self.clock, self.gpio.pin
         self.nor = NorFlash(clock=clock, backing=nor_image, log=log)
         self.eeprom = At24c08("eeprom", clock=clock, log=log)
-        self.i2c.bus.append(self.eeprom)
-        self.leds = [Led(f"LED{n + 1}", pin(f"GPB{5 + n}")) for n in range(4)]
-        self.buttons = [
-            Button(f"K{n + 1}", pin(name))
-            for n, name in enumerate(("GPG0", "GPG3", "GPG5", "GPG6", "GPG7", "GPG11"))
-        ]
+        self.i2c.attach(self.eeprom)
+        # pull-ups on the board: SCL and SDA, whose pins have none, and the SD slot's card detect
+        for name in ("GPE14", "GPE15", "GPG8"):
+            pin(name).pull(1)
+        for name, part in WIRED.items():
+            pin(name).wired_to = part
+        self.nand_chip.rnb.connect(self.gpio.status["RnB"].set)
+        self.leds = [Led(name, pin(place)) for name, place in LEDS.items()]
+        self.buttons = [Button(name, pin(place)) for name, place in BUTTONS.items()]
         # index and data port are told apart by address line 2 (schematic: DM9000's CMD)
         interrupt = Line("dm9000.INT")
         self.dm9000 = Dm9000("dm9000", clock=clock, interrupt=interrupt, log=log)
@@ -211,4 +268,11 @@ class Mini2440:
         plan = self.boot_plan
         masked = 0xC0 | Mode.SVC | (0x20 if plan.thumb else 0)
         # clocks in asynchronous mode (bits nF and iA): FCLK is not HCLK (UM 7-9)
-        return {"sctlr": 0xC0000000, "cpsr": masked, "r0": plan.r0, "r1": plan.r1, "r2": plan.r2, "pc": plan.pc}
+        return {
+            "sctlr": 0xC0000000,
+            "cpsr": masked,
+            "r0": plan.r0,
+            "r1": plan.r1,
+            "r2": plan.r2,
+            "pc": plan.pc,
+        }
