@@ -5,10 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from dbgemu.target.device import Device, Reader, Writer
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.memory import Memory
+from dbgemu.target.registers import Register
 
 PAGE = 4096
 
@@ -55,6 +57,7 @@ class Bus:
         self._bases: list[int] = []
         self._readers: dict[int, Reader] = {}
         self._writers: dict[int, Writer] = {}
+        self._sized_readers: dict[int, Reader] = {}
 
     def map(
         self,
@@ -97,6 +100,7 @@ class Bus:
         self._bases = [region.base for region in self._regions]
         self._readers.clear()
         self._writers.clear()
+        self._sized_readers.clear()
         for region in self._regions:
             if isinstance(region.target, Device):
                 self._add_dispatch(region.base, region.target)
@@ -107,9 +111,10 @@ class Bus:
         # Fast paths: an access to a register's first byte. The size is in the key's low bits for
         # writes (a read is cut to its size by who asked). All else goes through Device.read/write.
         for register in device.registers.values():
-            if register.sized:
-                continue
             address = base + register.offset
+            if register.sized:
+                self._add_sized(address, device, register)
+                continue
             self._readers[address] = device.reader(register)
             writer, mask = device.writer(register), register.mask
             for size in (1, 2, 4):
@@ -117,6 +122,15 @@ class Bus:
                     self._writers[address << 3 | size] = writer
                 elif 8 * size > register.width:
                     self._writers[address << 3 | size] = _masked(writer, mask)
+
+    def _add_sized(self, address: int, device: Device, register: Register) -> None:
+        for size in (1, 2, 4):
+            if register.read_handler is not None:
+                read = partial(getattr(device, register.read_handler), size)
+                self._sized_readers[address << 3 | size] = read
+            if register.write_handler is not None:
+                write = getattr(device, register.write_handler)
+                self._writers[address << 3 | size] = partial(_with_size, write, size)
 
     def regions(self) -> Iterator[Region]:
         """Every region, by address."""
@@ -131,7 +145,7 @@ class Bus:
 
     def read(self, address: int, size: int) -> int:
         """A CPU's read of ``size`` bytes (1, 2, 4), aligned. May return bits above ``size``."""
-        reader = self._readers.get(address)
+        reader = self._readers.get(address) or self._sized_readers.get(address << 3 | size)
         if reader is not None:
             return reader()
         region = self.find(address)
@@ -201,6 +215,10 @@ class Bus:
                 target.data[offset : offset + len(chunk)] = chunk
             else:
                 target.write(offset, len(chunk), int.from_bytes(chunk, "little"))
+
+
+def _with_size(write: Callable[[int, int], None], size: int, value: int) -> None:
+    write(value, size)
 
 
 def _masked(writer: Writer, mask: int) -> Writer:
