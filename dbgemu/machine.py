@@ -79,6 +79,8 @@ class Machine:
         self._wake = threading.Event()
         self._posted: deque[Callable[[], None]] = deque()
         self._requests: set[PowerRequest] = set()
+        #: the pc of a guest that idles
+        self._idle_pc: int | None = None
         #: host time (s) minus virtual time (s)
         self._epoch = 0.0
         board.on_request = self._request
@@ -107,6 +109,7 @@ class Machine:
     def reset(self) -> None:
         """The system reset: the next run starts at the reset vector, or what was loaded."""
         with self.lock:
+            self._idle_pc = None
             self.board.reset()
             self.cpu.reset()
             for name, value in self.board.start_registers().items():
@@ -147,8 +150,13 @@ class Machine:
             finally:
                 self.cpu.mask_interrupts(False)
 
-    def _run_until(self, end: int, *, resume: bool = True) -> StopReason:
+    def _execute(self, limit: int, resume: bool) -> StopCode:
+        """Let the CPU execute up to the count ``limit``, or less; subclasses may look on."""
+        return self.cpu.run(limit, resume=resume)
+
+    def _run_until(self, end: int) -> StopReason:
         cpu, clock = self.cpu, self.board.clock
+        resume = True
         while True:
             self._run_posted()
             clock.run_due()
@@ -161,12 +169,15 @@ class Machine:
                 return StopReason.REQUEST
             if cpu.instructions >= end:
                 return StopReason.LIMIT
+            if self._idle_pc == cpu.pc:
+                self._idle()
+                continue
             deadline = clock.next_deadline()
             limit = end
             if deadline is not None:
                 limit = min(end, cpu.instructions + clock.instructions_until(deadline))
             before = cpu.instructions
-            code = cpu.run(limit, resume=resume)
+            code = self._execute(limit, resume)
             # a request may have stopped the run before it got past the first instruction
             resume = resume and cpu.instructions == before
             if code is StopCode.BREAKPOINT:
@@ -201,9 +212,16 @@ class Machine:
     # -- idle ------------------------------------------------------------------------------------
 
     def _idle(self) -> None:
-        """Let time pass until an interrupt is requested, masked or not."""
-        while not self.cpu.interrupt_requested and not self._stop_requested and not self._requests:
+        """Let time pass until an interrupt is requested, masked or not.
+
+        A stop leaves the machine idle: the next run goes on here, unless a debugger moved the pc.
+        """
+        self._idle_pc = self.cpu.pc
+        while not self.cpu.interrupt_requested and not self._requests:
+            if self._stop_requested:
+                return
             self._pass_time()
+        self._idle_pc = None
         self.board.clkpwr.wake_up()
 
     def _sleep(self) -> None:
