@@ -108,6 +108,7 @@ class Cpu:
         self._count_now = offset("count_now") // 8
         self._limit = offset("limit") // 8
         self._error: BaseException | None = None
+        self._interrupts_masked = False
         self._breakpoint_pages = _reserve(1 << 32 - PAGE_BITS - 3)
         self._breakpoint_bits = _reserve(1 << 32 - 1 - 3)
         self._breakpoints: set[int] = set()
@@ -223,7 +224,7 @@ class Cpu:
         state = self.state
         lines = state.interrupt_lines | bit if level else state.interrupt_lines & ~bit
         state.interrupt_lines = lines
-        state.interrupts = lines & ~state.control & (I | F)
+        self.mask_interrupts(self._interrupts_masked)
 
     @property
     def interrupt_requested(self) -> bool:
@@ -233,6 +234,7 @@ class Cpu:
     def mask_interrupts(self, masked: bool) -> None:
         """Hold interrupts back regardless of the CPSR (single steps), or let them through again."""
         state = self.state
+        self._interrupts_masked = masked
         state.interrupts = 0 if masked else state.interrupt_lines & ~state.control & (I | F)
 
     def _read_device(self, address: int, size: int) -> int:
@@ -429,7 +431,7 @@ class Cpu:
         state = self.state
         base, _, mode = name.partition("_")
         present = BANK_OF_MODE[state.control & 15]
-        if base == "spsr":
+        if base == "spsr" and mode != "usr":
             return state.spsr, BANK_NAMES.index(mode) if mode else present
         if not base.startswith("r") or not base[1:].isdigit() or int(base[1:]) > 15:
             raise KeyError(f"there is no register {name!r}")

@@ -219,10 +219,23 @@ def _fail(core: RoutineCore, status: Value, address: Value) -> None:
 
 def _count_now(core: RoutineCore) -> Value:
     """Instructions executed before the one at hand, whose address is in r15 (plus 8, or 4 in Thumb)."""
-    thumb = (core.get("control") & T).ne(0)
-    ahead, shift = thumb.select(4, 8), thumb.select(1, 2)
-    done = (core.get("r", 15) - ahead - core.get("block_pc")) >> shift
+    shift = (core.get("control") & T).ne(0).select(1, 2)
+    done = (_address_now(core) - core.get("block_pc")) >> shift
     return core.get64("count") + done.zext(64)
+
+
+def _address_now(core: RoutineCore) -> Value:
+    """The address of the instruction at hand."""
+    return core.get("r", 15) - (core.get("control") & T).ne(0).select(4, 8)
+
+
+def _resuming(core: RoutineCore) -> Value:
+    """Whether the instruction at hand is the one that this run started with, and may be passed.
+
+    The count alone would tell it from none of an interrupt's that is taken before it.
+    """
+    started = _address_now(core).eq(core.get("pc"))
+    return started & _count_now(core).eq(core.get64("resume_count"))
 
 
 def _check_watches(core: RoutineCore, address: Value, size: Value, kind: int, value: Value) -> None:
@@ -242,8 +255,7 @@ def _check_watches(core: RoutineCore, address: Value, size: Value, kind: int, va
 
         last = address + size - 1
         hit = ~last.ult(word(0)) & ~address.ugt(word(4)) & (word(8) & kind).ne(0)
-        passed = _count_now(core).eq(core.get64("resume_count"))
-        for _ in core.when(hit & ~passed):
+        for _ in core.when(hit & ~_resuming(core)):
             core.set("watch_address", address)
             core.set("watch_value", value)
             core.set("watch_size", size)
@@ -510,6 +522,13 @@ class FlowCore(RoutineCore):
         self.label(go)
         self.dispatch(host=str(following), end=end)
 
+    def run_from(self, pc: Value, host: Value, left: Value, bias: str, table: str) -> None:
+        """Execute from ``host`` on, to the end of the page or of the budget ``left``."""
+        shift = 1 if self.thumb else 2
+        room = ((self.const(PAGE_SIZE) - (pc & (PAGE_SIZE - 1))) >> shift).zext(64)
+        run = self.op(f"call i64 @llvm.umin.i64(i64 {room}, i64 {left})", 64) << shift
+        self.dispatch(self.host_pointer(host), self.host_pointer(host + run), bias, table)
+
     def enter_any(self, pc: Value) -> None:
         """Begin a block in the instruction set that ``control`` says; the count is settled."""
         for _ in self.when((self.get("control") & T).ne(0)):
@@ -540,11 +559,8 @@ def _begin(core: FlowCore) -> None:
     addend = core.op(f"load i64, ptr {core.op(f'getelementptr i8, ptr {entry}, i64 8', 64)}", 64)
     table = core.op(f"load ptr, ptr {core.op(f'getelementptr i8, ptr {entry}, i64 16', 64)}", 64)
     host = pc.zext(64) + addend
-    room = (core.const(PAGE_SIZE) - (pc & (PAGE_SIZE - 1))).zext(64)
-    budget = left << (1 if core.thumb else 2)
-    run = core.op(f"call i64 @llvm.umin.i64(i64 {room}, i64 {budget})", 64)
     bias = addend - 2 * core.instruction_size
-    core.dispatch(core.host_pointer(host), core.host_pointer(host + run), str(bias), str(table))
+    core.run_from(pc, host, left, str(bias), str(table))
 
 
 def _attend(core: FlowCore) -> None:
@@ -563,9 +579,22 @@ def _attend(core: FlowCore) -> None:
 
 
 def _enter(core: FlowCore) -> None:
-    """A jump to ``%pc``: count what was executed, and begin there."""
-    core.account(1)
-    core.tail(f"@begin_{core.suffix}", ", i32 %pc")
+    """A jump to ``%pc``: count what was executed, and begin there.
+
+    Within the page its mapping still holds: whatever changes one ends the block, and what comes next
+    is looked up again.
+    """
+    pc = Value(core, "%pc")
+    here = core.account(1)
+    attention = core.op(f"load i64, ptr {core.address_of('exit_request')}", 64)
+    left = core.get64("limit") - core.get64("count")
+    near = ((pc ^ here) >> PAGE_BITS).eq(0) & attention.eq(0) & ~left.slt(1)
+    for _ in core.when(~near):
+        core.tail(f"@begin_{core.suffix}", ", i32 %pc")
+    core.set("block_pc", pc)
+    bias = Value(core, "%add", 64)
+    host = pc.zext(64) + bias + 2 * core.instruction_size
+    core.run_from(pc, host, left, str(bias), "%tab")
 
 
 def _enter_any(core: FlowCore) -> None:
@@ -619,7 +648,7 @@ def _debug(core: FlowCore) -> None:
     byte = core.op(f"getelementptr i8, ptr {bits}, i64 {(number >> 3).zext(64)}", 64)
     marked = (core.op(f"load i8, ptr {byte}", 8).zext(32) >> (number & 7)).trunc(1)
     for _ in core.when(marked):
-        for _ in core.when(_count_now(core).ne(core.get64("resume_count"))):
+        for _ in core.when(~_resuming(core)):
             core.stop(core.account(0), StopCode.BREAKPOINT)
     word = Value(core, "%w")
     core.go(core.slot(word), word, core.get_pointer("tables"))
@@ -630,7 +659,8 @@ def _conditional(core: FlowCore, condition: int) -> None:
     word = Value(core, "%w")
     for _ in core.when(condition_holds(core, condition)):
         always = core.slot(word & 0x0FFFFFFF) + ARM_KEYS_SLOT
-        core.go(always, word)
+        # not from the debug table: its handler would come here again
+        core.go(always, word, core.get_pointer("tables"))
     core.next()
 
 

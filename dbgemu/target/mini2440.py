@@ -204,8 +204,8 @@ class Mini2440:
         # pull-ups on the board: SCL and SDA, whose pins have none, and the SD slot's card detect
         for name in ("GPE14", "GPE15", "GPG8"):
             pin(name).pull(1)
-        for name, part in WIRED.items():
-            pin(name).wired_to = part
+        for name, wired_to in WIRED.items():
+            pin(name).wired_to = wired_to
         self.nand_chip.rnb.connect(self.gpio.status["RnB"].set)
         self.leds = [Led(name, pin(place)) for name, place in LEDS.items()]
         self.buttons = [Button(name, pin(place)) for name, place in BUTTONS.items()]

@@ -40,7 +40,7 @@ _NEGATED = {2: 4, 4: 2, 10: 11, 11: 10}
 _LOAD_MODES = {"": U, "ia": U, "ib": P | U, "da": 0, "db": P, "fd": U, "ed": P | U, "fa": 0, "ea": P}
 _STORE_MODES = {"": U, "ia": U, "ib": P | U, "da": 0, "db": P, "fd": P, "ed": 0, "fa": P | U, "ea": U}
 _PSR_FIELDS = {"c": 1 << 16, "x": 1 << 17, "s": 1 << 18, "f": 1 << 19}
-_PSR_GROUPS = {"": "cf", "all": "cf", "flg": "f", "ctl": "c"}
+_PSR_GROUPS = {"": "cf", "_": "", "all": "cf", "flg": "f", "ctl": "c", "nzcvq": "f", "g": "s", "nzcvqg": "fs"}
 
 
 def encode_immediate(value: int) -> int | None:
@@ -321,10 +321,10 @@ def _adr(o: Operands, bits: int) -> int:
 
 def _status(o: Operands) -> tuple[int, str]:
     token = o.take()
-    name, _, fields = token.lower().partition("_")
+    name, underscore, fields = token.lower().partition("_")
     if name not in ("cpsr", "spsr", "apsr"):
         raise AssemblyError(f"{token!r} is not cpsr or spsr")
-    return (1 << 22 if name == "spsr" else 0), fields
+    return (1 << 22 if name == "spsr" else 0), fields or underscore
 
 
 def _mrs(o: Operands, bits: int) -> int:

@@ -19,6 +19,7 @@ _PIECE = re.compile(
     r"""(?P<quoted>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])'?)
       | (?P<comment>@[^\n]*|//[^\n]*|/\*.*?\*/|(?m:^[ \t]*\#[^\n]*))
       | (?P<end>[;\n])
+      | [^"'@/\#;\n]+
       | .""",
     re.VERBOSE | re.DOTALL,
 )
@@ -32,11 +33,15 @@ _ARM_NOP, _THUMB_NOP = b"\x00\x00\xa0\xe1", b"\xc0\x46"
 
 
 class Symbol(NamedTuple):
-    """A label: its address, without the Thumb bit, and whether Thumb code follows."""
+    """A label: its address, without the Thumb bit, and whether Thumb code follows.
+
+    ``data_size`` is how many bytes each value of the ``.word`` or the like has that follows; 0 for none.
+    """
 
     name: str
     address: int
     thumb: bool
+    data_size: int = 0
 
 
 @dataclass
@@ -130,6 +135,8 @@ class Assembler:
         self._thumb_labels: set[str] = set()
         self._next_is_function = False
         self._order = 0
+        #: address -> bytes of each value of the data there
+        self._data_sizes: dict[int, int] = {}
         self._line, self._text = 0, ""
         self._first_pass = True
 
@@ -151,6 +158,9 @@ class Assembler:
             self._line, self._text = item.line, item.text
             out += item.emit(item)
         program.data = bytes(out)
+        program.labels = [
+            label._replace(data_size=self._data_sizes.get(label.address, 0)) for label in program.labels
+        ]
         program.symbols = {name: v for name, v in self._values.items() if not name.startswith(".L")}
         return program
 
@@ -306,6 +316,7 @@ class Assembler:
             operands.end()
             return out
 
+        self._data_sizes[self.here] = size
         self._item((count + 1) * size, emit, "d")
 
     def _strings(self, text: str, tail: bytes) -> None:

@@ -107,10 +107,14 @@ def _transfer_user_block(
 ) -> None:
     """LDM and STM of the User mode's registers; writeback with it is unpredictable."""
     load = m.known(i.load)
+
+    def restore() -> None:
+        m.set_base(i.rn, base)  # it may be one of the User mode's, and loaded already
+
     for number, before in m.each_register(registers):
         place = address + (before << 2)
         if load:
-            m.call(write_user_register, number, m.load(place, 4, block=True))
+            m.call(write_user_register, number, m.load(place, 4, block=True, undo=restore))
         else:
             pc_extra = number.eq(15).select(4, 0)
             m.store(place, m.call(user_register, number) + pc_extra, 4)

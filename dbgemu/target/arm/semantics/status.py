@@ -112,7 +112,9 @@ def _write_status(m: Core, i: Fields, operand: Value) -> None:
     if m.known(i.spsr):
         bank = bank_of(m, m.get("control"))
         wanted = flags.select(0xF0000000, 0) | control.select(0xFF, 0)
-        m.set("spsr", (m.get("spsr", bank) & ~wanted) | (operand & wanted), bank)
+        # User and System mode have none; could they write what is in its place, MOVS pc would raise privilege
+        for _ in m.when(bank.ne(0)):
+            m.set("spsr", (m.get("spsr", bank) & ~wanted) | (operand & wanted), bank)
         return
     for _ in m.when(flags):
         m.write_flags(operand)
