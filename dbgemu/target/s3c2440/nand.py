@@ -154,38 +154,17 @@ class NandController(Device):
 
     # -- data: the hot path ------------------------------------------------------------------
 
-    def read(self, offset: int, size: int) -> int:
-        """A guest's read; of NFDATA, one read cycle for each of ``size`` bytes."""
-        if offset & ~3 == 0x10:
-            chip = self._selected
-            if chip is not None:
-                position = chip.position
-                if position + size <= chip.output_limit:
-                    chip.position = position + size
-                    return _UNPACK[size](chip.buffer, position)[0]  # type: ignore[no-any-return]
-            return self._read_data(size)
-        return super().read(offset, size)
-
-    def write(self, offset: int, size: int, value: int) -> None:
-        """A guest's write; to NFDATA, one write cycle for each of ``size`` bytes."""
-        if offset & ~3 == 0x10:
-            chip = self._selected
-            if chip is not None:
-                position = chip.position
-                if position + size <= chip.input_limit:
-                    chip.position = position + size
-                    _PACK[size](chip.buffer, position, value)
-                    return
-            self._write_data(value, size)
-            return
-        super().write(offset, size, value)
-
     @NFDATA.read
     def _read_data(self, size: int) -> int:
+        """One read cycle for each of ``size`` bytes."""
         chip = self._selected
         if chip is None:
             self.guest_error("data is read while no chip is selected")
             return (1 << 8 * size) - 1
+        position = chip.position
+        if position + size <= chip.output_limit:
+            chip.position = position + size
+            return _UNPACK[size](chip.buffer, position)[0]  # type: ignore[no-any-return]
         self._digest()
         value = chip.read_data(size)
         self._ecc_mark = chip.position
@@ -198,9 +177,15 @@ class NandController(Device):
 
     @NFDATA.write
     def _write_data(self, value: int, size: int) -> None:
+        """One write cycle for each of ``size`` bytes."""
         chip = self._selected
         if chip is None:
             self.guest_error(f"data 0x{value:x} is written while no chip is selected")
+            return
+        position = chip.position
+        if position + size <= chip.input_limit:
+            chip.position = position + size
+            _PACK[size](chip.buffer, position, value)
             return
         self._digest()
         chip.write_data(value, size)

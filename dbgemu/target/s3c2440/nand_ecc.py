@@ -10,11 +10,15 @@ from __future__ import annotations
 #: bits of a byte with bit 0, 1, 2 of their number set
 _COLUMN_MASKS = (0xAA, 0xCC, 0xF0)
 
+#: pieces of data that wait to be looked at
+_MOST_COLLECTED = 1024
+
 
 class EccEngine:
     """Line and column parities of up to ``2 ** line_bits`` bytes (main: 2048, spare: 16).
 
     ``lines`` is the XOR of the numbers of the bytes of odd parity, ``column`` the XOR of all bytes.
+    What passes is only collected: drivers start over far more often than they ask for a code.
     """
 
     def __init__(self, line_bits: int) -> None:
@@ -26,9 +30,19 @@ class EccEngine:
         self.position = 0
         self.lines = 0
         self.column = 0
+        self._passed: list[bytes | bytearray] = []
 
     def feed(self, data: bytes | bytearray) -> None:
-        """Let ``data`` pass; after the last byte of a block, counting goes round."""
+        """Let ``data`` pass, which must not change afterwards; behind a block counting goes round."""
+        self._passed.append(data)
+        if len(self._passed) > _MOST_COLLECTED:
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self._passed:
+            return
+        data = b"".join(self._passed)
+        self._passed.clear()
         # All bytes as one number, zeros before them. Its upper half holds the bytes whose number has
         # the highest bit set: that half's parity is that line's parity; then fold the half down.
         end = self.position + len(data)
@@ -44,6 +58,7 @@ class EccEngine:
 
     def parities(self) -> tuple[list[int], list[int]]:
         """Pairs P' | P << 1, not inverted: for the line bits, and for the three column bits."""
+        self._settle()
         total = self.column.bit_count() & 1
         lines = []
         for line in range(self.line_bits):
@@ -57,10 +72,12 @@ class EccEngine:
 
     def save(self) -> list[int]:
         """State as plain data."""
+        self._settle()
         return [self.position, self.lines, self.column]
 
     def load(self, state: list[int]) -> None:
         """Put back what :meth:`save` gave."""
+        self._passed.clear()
         self.position, self.lines, self.column = state
 
 
