@@ -79,6 +79,8 @@ class Machine:
         self._wake = threading.Event()
         self._posted: deque[Callable[[], None]] = deque()
         self._requests: set[PowerRequest] = set()
+        #: inside :meth:`step`
+        self._stepping = False
         #: the pc of a guest that idles
         self._idle_pc: int | None = None
         #: host time (s) minus virtual time (s)
@@ -141,13 +143,19 @@ class Machine:
             watch = self.cpu.watch_hit if reason is StopReason.WATCHPOINT else None
             return Stop(reason, self.cpu.pc, watch)
 
-    def step(self) -> Stop:
-        """Execute one instruction with interrupts held back."""
+    def step(self, *, interrupts: bool = False) -> Stop:
+        """Execute one instruction, with interrupts held back unless ``interrupts`` is set.
+
+        It never waits: a debugger wakes a core that waits for an interrupt (ARM920T TRM, "Wait for
+        interrupt"), and leaves one that sleeps asleep.
+        """
         with self.lock:
-            self.cpu.mask_interrupts(True)
+            self._stepping = True
+            self.cpu.mask_interrupts(not interrupts)
             try:
                 return self.run(1)
             finally:
+                self._stepping = False
                 self.cpu.mask_interrupts(False)
 
     def _execute(self, limit: int, resume: bool) -> StopCode:
@@ -160,13 +168,15 @@ class Machine:
         while True:
             self._run_posted()
             clock.run_due()
-            if self._requests:
-                self._attend()
-                continue
             if self._stop_requested:
                 self._stop_requested = False
                 cpu.take_requests()
                 return StopReason.REQUEST
+            if self._requests:
+                self._attend()
+                if self._stepping:
+                    return StopReason.LIMIT
+                continue
             if cpu.instructions >= end:
                 return StopReason.LIMIT
             if self._idle_pc == cpu.pc:
@@ -217,7 +227,7 @@ class Machine:
         A stop leaves the machine idle: the next run goes on here, unless a debugger moved the pc.
         """
         self._idle_pc = self.cpu.pc
-        while not self.cpu.interrupt_requested and not self._requests:
+        while not self._stepping and not self.cpu.interrupt_requested and not self._requests:
             if self._stop_requested:
                 return
             self._pass_time()
@@ -226,7 +236,7 @@ class Machine:
 
     def _sleep(self) -> None:
         """Let time pass until something wakes the chip, which then is reset (UM 7-15)."""
-        while not self._stop_requested and not self.board.wake_requested():
+        while not self._stepping and not self._stop_requested and not self.board.wake_requested():
             self._pass_time()
         if self.board.wake_requested():
             self.board.prepare_wake_up()

@@ -1,1 +1,1 @@
-"""What every debugger front end shares."""
+"""What every debugger front end shares: one session, its points, memory and run control."""

@@ -1,0 +1,285 @@
+"""The debug session: the one object that every debugger front end of a machine shares.
+
+Threads. While the machine runs it does so on a thread of the session. A stopped machine is stepped
+and looked into by whichever thread asks, under the session's lock: a hand-over between threads costs
+more than a step. Front ends may call any method from any thread, except from inside a notification.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dbgemu.debug.breakpoints import Breakpoint
+from dbgemu.debug.events import FrontEnd, StopEvent, StopKind
+from dbgemu.debug.memory import MemoryAccess
+from dbgemu.debug.runner import Runner
+from dbgemu.debug.watchpoints import WatchKind, Watchpoint
+
+if TYPE_CHECKING:
+    from dbgemu.machine import Machine
+
+T = TypeVar("T")
+
+#: a range step does this many instructions in the calling thread before the machine's thread takes over
+_INLINE_STEPS = 200
+
+
+class _Call:
+    """A function that waits to be run on the machine's thread."""
+
+    def __init__(self, action: Callable[[], Any]) -> None:
+        self.action = action
+        self.done = threading.Event()
+        self.result: Any = None
+        self.error: Exception | None = None
+
+    def serve(self) -> None:
+        try:
+            self.result = self.action()
+        except Exception as error:  # handed to the thread that asked
+            self.error = error
+        self.done.set()
+
+    def outcome(self) -> Any:
+        self.done.wait()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+class DebugSession:
+    """A machine under debuggers: run control, break- and watchpoints, memory, and who is told."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.cpu = machine.cpu
+        self._runner = Runner(machine)
+        self.breakpoints = self._runner.breakpoints
+        self.watchpoints = self._runner.watchpoints
+        self.memory = MemoryAccess(self)
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._front_ends: list[FrontEnd] = []
+        self._calls: deque[_Call] = deque()
+        self._job: Callable[[], StopEvent] | None = None
+        self._running = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self.last_stop = self._runner.event(StopKind.RESET)
+
+    @property
+    def step_interrupts(self) -> bool:
+        """Whether single steps take interrupts. Off at first: they are held back, as with QEMU."""
+        return self._runner.step_interrupts
+
+    @step_interrupts.setter
+    def step_interrupts(self, value: bool) -> None:
+        self._runner.step_interrupts = value
+
+    # -- front ends --------------------------------------------------------------------------
+
+    def attach(self, front_end: FrontEnd) -> None:
+        """Tell ``front_end`` of everything from now on."""
+        with self._lock:
+            if front_end not in self._front_ends:
+                self._front_ends.append(front_end)
+
+    def detach(self, front_end: FrontEnd, *, resume: bool = False) -> None:
+        """Forget ``front_end`` and take away the break- and watchpoints that it set.
+
+        With ``resume`` the machine goes on, unless another front end is holding it.
+        """
+        with self._lock:
+            if front_end in self._front_ends:
+                self._front_ends.remove(front_end)
+        self.call(lambda: self._forget_points(front_end))
+        if resume and not any(other.holding for other in self._front_ends):
+            self.resume(by=front_end)
+
+    def _forget_points(self, owner: FrontEnd) -> None:
+        self.breakpoints.remove_owned(owner)
+        self.watchpoints.remove_owned(owner)
+
+    def _stopped(self, event: StopEvent, by: FrontEnd | None = None) -> None:
+        """Keep ``event`` and tell everyone but ``by`` of it. The lock is held."""
+        self.last_stop = event
+        for front_end in self._front_ends:
+            if front_end is not by:
+                front_end.stopped(event)
+
+    # -- run control -------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """The machine runs on the session's thread."""
+        return self._running
+
+    def resume(self, by: FrontEnd | None = None) -> None:
+        """Let the machine run until something stops it. Nothing happens when it runs already."""
+        with self._lock:
+            if not self._running:
+                stopped_at = self.last_stop.pc
+                self._start(lambda: self._runner.run(stopped_at), by)
+
+    def pause(self) -> None:
+        """Ask a running machine to stop; front ends are told when it has. Does not wait."""
+        with self._lock:
+            if self._running:
+                self._runner.pause_wanted = True
+                self.machine.request_stop()
+
+    def wait(self, timeout: float | None = None) -> StopEvent | None:
+        """Wait until the machine stands still; None when it does not within ``timeout`` seconds."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._running, timeout):
+                return None
+            return self.last_stop
+
+    def halt(self) -> StopEvent:
+        """Stop the machine and wait until it stands still."""
+        with self._lock:
+            if self._running:
+                self.pause()
+                self._changed.wait_for(lambda: not self._running)
+            self._runner.pause_wanted = False
+            return self.last_stop
+
+    def step(self, by: FrontEnd | None = None) -> StopEvent:
+        """Execute one instruction here and now; a running machine is stopped first.
+
+        The stop is a STEP, with the breakpoints at the new pc, or tells why the instruction was not
+        executed.
+        """
+        with self._lock:
+            self.halt()
+            event = self._runner.step()
+            self._stopped(event, by)
+            return event
+
+    def step_range(self, start: int, end: int, by: FrontEnd | None = None) -> StopEvent | None:
+        """Step until the pc leaves ``start`` <= pc < ``end``, at least one instruction.
+
+        Returns the stop, or None when that takes long: then the machine runs, and ``by`` too is told
+        of the stop.
+        """
+        with self._lock:
+            self.halt()
+            for _ in range(_INLINE_STEPS):
+                event = self._runner.step_in(start, end)
+                if event is not None:
+                    self._stopped(event, by)
+                    return event
+            self._start(lambda: self._runner.run_within(start, end), by)
+            return None
+
+    def reset(self, by: FrontEnd | None = None) -> None:
+        """Reset the board. It stays as it is: running or stopped."""
+        self.call(self._reset)
+        with self._lock:
+            for front_end in self._front_ends:
+                if front_end is not by:
+                    front_end.was_reset(by)
+
+    def _reset(self) -> None:
+        self.machine.reset()
+        if not self._running:
+            self.last_stop = self._runner.event(StopKind.RESET)
+
+    def quit(self) -> None:
+        """Tell every front end, the program that made this session too, that all is to end."""
+        with self._lock:
+            for front_end in self._front_ends:
+                front_end.quitting()
+
+    def close(self) -> None:
+        """Stop the machine and end the session's thread."""
+        with self._lock:
+            self.halt()
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    # -- the stopped machine, or a safe moment of the running one ------------------------------
+
+    def call(self, action: Callable[[], T]) -> T:
+        """Run ``action`` where the machine's state may be used, and return what it returns.
+
+        That is here when the machine stands still, otherwise on its thread at the next slice boundary.
+        """
+        with self._lock:
+            if not self._running:
+                with self.machine.lock:
+                    return action()
+            if threading.current_thread() is self._thread:
+                return action()
+            call = _Call(action)
+            self._calls.append(call)
+            self.machine.post(self._serve_calls)
+        result: T = call.outcome()
+        return result
+
+    def _serve_calls(self) -> None:
+        while self._calls:
+            self._calls.popleft().serve()
+
+    def add_breakpoint(
+        self, owner: FrontEnd | None, address: int, *, hardware: bool = False, temporary: bool = False
+    ) -> Breakpoint:
+        """Set a breakpoint at virtual ``address`` for ``owner``."""
+        return self.call(lambda: self.breakpoints.add(owner, address, hardware=hardware, temporary=temporary))
+
+    def remove_breakpoint(self, breakpoint_: Breakpoint) -> None:
+        """Take a breakpoint away."""
+        self.call(lambda: self.breakpoints.remove(breakpoint_))
+
+    def add_watchpoint(
+        self, owner: FrontEnd | None, address: int, length: int, kind: WatchKind
+    ) -> Watchpoint:
+        """Watch ``length`` bytes from virtual ``address`` for ``owner``."""
+        return self.call(lambda: self.watchpoints.add(owner, address, length, kind))
+
+    def remove_watchpoint(self, watchpoint: Watchpoint) -> None:
+        """Take a watchpoint away."""
+        self.call(lambda: self.watchpoints.remove(watchpoint))
+
+    # -- how the machine is run ----------------------------------------------------------------
+
+    def _start(self, job: Callable[[], StopEvent], by: FrontEnd | None) -> None:
+        """Hand ``job`` to the machine's thread. The lock is held."""
+        if self._closed:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="machine", daemon=True)
+            self._thread.start()
+        self._running = True
+        self._runner.pause_wanted = False
+        self._job = job
+        for front_end in self._front_ends:
+            if front_end is not by:
+                front_end.resumed(by)
+        self._changed.notify_all()
+
+    def _serve(self) -> None:
+        """The machine's thread: do the jobs given, one after another."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._job is not None or self._closed)
+                job = self._job
+                if job is None:
+                    return
+            try:
+                event = job()
+            except Exception as error:  # a defect of the emulator: the debuggers must still answer
+                traceback.print_exc()
+                event = self._runner.event(StopKind.ERROR, f"the emulator failed: {error!r}")
+            with self._changed:
+                self._serve_calls()
+                self._job = None
+                self._running = False
+                self._stopped(event)
+                self._changed.notify_all()

@@ -1,0 +1,187 @@
+"""The arguments of packets: pure functions from a packet's bytes after its name to a tuple.
+
+Each raises :class:`PacketError` for what is not well-formed. Numbers are hexadecimal without prefix;
+addresses have at most 32 bits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from dbgemu.gdbstub.errors import MALFORMED, PacketError
+from dbgemu.gdbstub.framing import unescape
+
+_WORD = rb"([0-9a-fA-F]{1,8})"
+_ADDRESS_LENGTH = re.compile(_WORD + rb"," + _WORD)
+_ADDRESS_LENGTH_DATA = re.compile(_WORD + rb"," + _WORD + rb":(.*)", re.DOTALL)
+_REGISTER = re.compile(_WORD)
+_REGISTER_VALUE = re.compile(_WORD + rb"=((?:[0-9a-fA-F]{2})+)")
+_SIGNAL_ADDRESS = re.compile(rb"[0-9a-fA-F]{2}(?:;" + _WORD + rb")?")
+_POINT = re.compile(_WORD + rb"," + _WORD)
+_TRANSFER = re.compile(rb"([^:]*):" + _WORD + rb"," + _WORD)
+_ID = rb"(-1|[0-9a-fA-F]{1,8})"
+_THREAD = re.compile(_ID + rb"|p" + _ID + rb"(?:\." + _ID + rb")?")
+_ACTION = re.compile(rb"(?:([cst])|([CS])[0-9a-fA-F]{2}|(r)" + _WORD + rb"," + _WORD + rb")(?::(.+))?")
+_FEATURE = re.compile(rb"([^;=+?-][^;=]*?)(?:([+?-])|=([^;]*))")
+
+#: the only thread: the CPU. Threads are numbered from 1, as 0 means "any"
+THREAD = 1
+
+
+def _bad(what: str, text: bytes) -> PacketError:
+    shown = text[:40].decode("ascii", "backslashreplace")
+    return PacketError(f"{what} expected, not '{shown}'", MALFORMED)
+
+
+def nothing(text: bytes) -> tuple[()]:
+    """No arguments."""
+    if text:
+        raise _bad("no arguments", text)
+    return ()
+
+
+def anything(text: bytes) -> tuple[()]:
+    """Arguments that do not matter here."""
+    return ()
+
+
+def address_length(text: bytes) -> tuple[int, int]:
+    """``addr,length``."""
+    match = _ADDRESS_LENGTH.fullmatch(text)
+    if match is None:
+        raise _bad("address,length", text)
+    return int(match[1], 16), int(match[2], 16)
+
+
+def _address_data(text: bytes, decode: Callable[[bytes], bytes]) -> tuple[int, bytes]:
+    match = _ADDRESS_LENGTH_DATA.fullmatch(text)
+    if match is None:
+        raise _bad("address,length:data", text)
+    length = int(match[2], 16)
+    data = decode(match[3])
+    if len(data) != length:
+        raise PacketError(f"{length} bytes announced but {len(data)} sent", MALFORMED)
+    return int(match[1], 16), data
+
+
+def address_hex(text: bytes) -> tuple[int, bytes]:
+    """``addr,length:XX…`` with the data in hexadecimal."""
+    return _address_data(text, hex_bytes)
+
+
+def address_binary(text: bytes) -> tuple[int, bytes]:
+    """``addr,length:…`` with the data in escaped binary."""
+    return _address_data(text, unescape)
+
+
+def hex_bytes(text: bytes) -> bytes:
+    """The bytes that hexadecimal digits stand for."""
+    try:
+        if any(space in text for space in b" \t\n\r\v\f"):
+            raise ValueError
+        return bytes.fromhex(text.decode("ascii"))
+    except ValueError:
+        raise _bad("hexadecimal data", text) from None
+
+
+def hex_data(text: bytes) -> tuple[bytes]:
+    """Nothing but data in hexadecimal."""
+    return (hex_bytes(text),)
+
+
+def register(text: bytes) -> tuple[int]:
+    """A register number."""
+    match = _REGISTER.fullmatch(text)
+    if match is None:
+        raise _bad("register number", text)
+    return (int(match[1], 16),)
+
+
+def register_value(text: bytes) -> tuple[int, bytes]:
+    """``n=XX…``: a register number and its bytes in target order."""
+    match = _REGISTER_VALUE.fullmatch(text)
+    if match is None:
+        raise _bad("register=value", text)
+    return int(match[1], 16), bytes.fromhex(match[2].decode())
+
+
+def optional_address(text: bytes) -> tuple[int | None]:
+    """An address or nothing."""
+    if not text:
+        return (None,)
+    return register(text)
+
+
+def signal_address(text: bytes) -> tuple[int | None]:
+    """``sig[;addr]``; the signal means nothing to a board."""
+    match = _SIGNAL_ADDRESS.fullmatch(text)
+    if match is None:
+        raise _bad("signal[;address]", text)
+    return (int(match[1], 16) if match[1] else None,)
+
+
+def point(text: bytes) -> tuple[int, int]:
+    """``addr,kind`` of a breakpoint or watchpoint."""
+    match = _POINT.fullmatch(text)
+    if match is None:
+        raise _bad("address,kind", text)
+    return int(match[1], 16), int(match[2], 16)
+
+
+def transfer(text: bytes) -> tuple[str, int, int]:
+    """``annex:offset,length`` of a qXfer read."""
+    match = _TRANSFER.fullmatch(text)
+    if match is None:
+        raise _bad("annex:offset,length", text)
+    return match[1].decode("ascii", "backslashreplace"), int(match[2], 16), int(match[3], 16)
+
+
+def names_the_cpu(text: bytes) -> bool:
+    """A thread-id (``1``, ``0``, ``-1``, ``p1.1``, ``p1.-1``, …) means the CPU; not some other thread."""
+    match = _THREAD.fullmatch(text)
+    if match is None:
+        raise _bad("thread-id", text)
+    return all(part is None or part == b"-1" or int(part, 16) in (0, THREAD) for part in match.groups())
+
+
+def thread(text: bytes) -> tuple[bool]:
+    """A thread-id: whether it means the CPU."""
+    return (names_the_cpu(text),)
+
+
+def operation_thread(text: bytes) -> tuple[bool]:
+    """``c`` or ``g`` and a thread-id (packet H)."""
+    if text[:1] not in (b"c", b"g"):
+        raise _bad("'c' or 'g'", text)
+    return (names_the_cpu(text[1:]),)
+
+
+def resume_actions(text: bytes) -> tuple[bytes, int, int]:
+    """``action[:thread];…`` of vCont: the CPU's action (c, s, r or t) and the range of an ``r``.
+
+    The leftmost action that fits the thread counts. Raises an error when none does.
+    """
+    chosen: tuple[bytes, int, int] | None = None
+    for part in text.split(b";"):
+        match = _ACTION.fullmatch(part)
+        if match is None:
+            raise _bad("action[:thread-id]", part)
+        fits = match[6] is None or names_the_cpu(match[6])
+        if fits and chosen is None:
+            action = match[1] or (match[2].lower() if match[2] else match[3])
+            chosen = action, int(match[4] or b"0", 16), int(match[5] or b"0", 16)
+    if chosen is None:
+        raise PacketError("no action for any thread there is")
+    return chosen
+
+
+def features(text: bytes) -> tuple[Mapping[str, str]]:
+    """``name+;name-;name=value;…`` of qSupported: each name with ``+``, ``-``, ``?`` or its value."""
+    found: dict[str, str] = {}
+    for part in filter(None, text.split(b";")):
+        match = _FEATURE.fullmatch(part)
+        if match is None:
+            raise _bad("feature", part)
+        found[match[1].decode("latin-1")] = (match[2] or match[3]).decode("latin-1")
+    return (found,)

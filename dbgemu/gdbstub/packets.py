@@ -1,0 +1,149 @@
+"""The packets this stub knows: a table, one row a packet, grouped by what announces them.
+
+A capability is announced in the reply to ``qSupported`` exactly when its rows stand here; a packet
+without a row gets the empty reply, which means "not supported".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from dbgemu.debug.watchpoints import WatchKind
+from dbgemu.gdbstub import arguments as take
+from dbgemu.gdbstub import execution, inspection, points, queries
+from dbgemu.gdbstub.framing import PACKET_SIZE
+
+if TYPE_CHECKING:
+    from dbgemu.gdbstub.client import Client
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One packet: its name, how its arguments read, and what it does.
+
+    ``handle`` gets the client and the arguments, and returns the reply, or None for none (yet).
+    """
+
+    name: str
+    arguments: Callable[[bytes], tuple[Any, ...]]
+    handle: Callable[..., bytes | None]
+
+
+@dataclass(frozen=True)
+class Capability:
+    """Packets that come together, and the feature of ``qSupported`` that announces them, if any."""
+
+    feature: str
+    packets: tuple[Packet, ...] = ()
+
+
+def _supported(client: Client, features: Mapping[str, str]) -> bytes:
+    """``qSupported``: exchange what both sides can do."""
+    queries.note_features(client, features)
+    return ANNOUNCEMENT
+
+
+CAPABILITIES = (
+    Capability(
+        "",
+        (
+            Packet("?", take.nothing, execution.halt_reason),
+            Packet("g", take.nothing, inspection.read_registers),
+            Packet("G", take.hex_data, inspection.write_registers),
+            Packet("p", take.register, inspection.read_register),
+            Packet("P", take.register_value, inspection.write_register),
+            Packet("m", take.address_length, inspection.read_memory),
+            Packet("M", take.address_hex, inspection.write_memory),
+            Packet("X", take.address_binary, inspection.write_memory),
+            Packet("c", take.optional_address, execution.continue_),
+            Packet("C", take.signal_address, execution.continue_),
+            Packet("s", take.optional_address, execution.step),
+            Packet("S", take.signal_address, execution.step),
+            Packet("Z0", take.point, points.insert_breakpoint(hardware=False)),
+            Packet("z0", take.point, points.remove_breakpoint(hardware=False)),
+            Packet("Z1", take.point, points.insert_breakpoint(hardware=True)),
+            Packet("z1", take.point, points.remove_breakpoint(hardware=True)),
+            Packet("Z2", take.point, points.insert_watchpoint(WatchKind.WRITE)),
+            Packet("z2", take.point, points.remove_watchpoint(WatchKind.WRITE)),
+            Packet("Z3", take.point, points.insert_watchpoint(WatchKind.READ)),
+            Packet("z3", take.point, points.remove_watchpoint(WatchKind.READ)),
+            Packet("Z4", take.point, points.insert_watchpoint(WatchKind.ACCESS)),
+            Packet("z4", take.point, points.remove_watchpoint(WatchKind.ACCESS)),
+            Packet("D", take.anything, execution.detach),
+            Packet("k", take.anything, execution.kill_silently),
+            Packet("vKill", take.anything, execution.kill),
+            Packet("!", take.nothing, execution.extend),
+            Packet("R", take.anything, execution.restart),
+            Packet("H", take.operation_thread, execution.select_thread),
+            Packet("T", take.thread, execution.thread_alive),
+            Packet("qSupported", take.features, _supported),
+            Packet("qAttached", take.anything, queries.attached),
+            Packet("qC", take.nothing, queries.current_thread),
+            Packet("qfThreadInfo", take.nothing, queries.first_threads),
+            Packet("qsThreadInfo", take.nothing, queries.more_threads),
+            Packet("qThreadExtraInfo", take.thread, queries.thread_description),
+            Packet("qRcmd", take.hex_data, queries.monitor_command),
+        ),
+    ),
+    Capability(f"PacketSize={PACKET_SIZE:x}"),
+    Capability("QStartNoAckMode+", (Packet("QStartNoAckMode", take.nothing, queries.start_no_ack_mode),)),
+    Capability(
+        "vContSupported+",
+        (
+            Packet("vCont?", take.nothing, execution.resume_actions),
+            Packet("vCont", take.resume_actions, execution.resume),
+        ),
+    ),
+    # Reasons in stop replies: sent to clients that ask for them in their own qSupported.
+    Capability("swbreak+"),
+    Capability("hwbreak+"),
+    Capability(
+        "qXfer:features:read+", (Packet("qXfer:features:read", take.transfer, queries.read_features),)
+    ),
+    Capability(
+        "qXfer:memory-map:read+", (Packet("qXfer:memory-map:read", take.transfer, queries.read_memory_map),)
+    ),
+    Capability("binary-upload+", (Packet("x", take.address_length, inspection.read_memory_binary),)),
+    # Errors may be texts: sent to clients that announce the same.
+    Capability("error-message+"),
+)
+
+ANNOUNCEMENT = ";".join(item.feature for item in CAPABILITIES if item.feature).encode()
+
+_ROWS = {row.name.encode(): row for capability in CAPABILITIES for row in capability.packets}
+
+#: packets whose name is one character: their arguments follow without a separator
+_LETTERS = {name[0]: row for name, row in _ROWS.items() if len(name) == 1}
+
+_NAME = re.compile(rb"(qXfer:[\w-]+:\w+|[\w?.]+)[:;,]?", re.ASCII)
+
+#: longer packets carry data: they hardly come twice
+_CACHED_LENGTH = 40
+
+
+def _parse(packet: bytes) -> tuple[Packet | None, tuple[Any, ...]]:
+    if not packet:
+        return None, ()
+    row = _LETTERS.get(packet[0])
+    if row is not None:
+        return row, row.arguments(packet[1:])
+    match = _NAME.match(packet)
+    row = _ROWS.get(match[1]) if match else None
+    if row is None or match is None:
+        return None, ()
+    return row, row.arguments(packet[match.end() :])
+
+
+_parse_cached = lru_cache(maxsize=4096)(_parse)
+
+
+def parse(packet: bytes) -> tuple[Packet | None, tuple[Any, ...]]:
+    """The row of ``packet`` (None for one this stub does not know) and its arguments.
+
+    Raises :class:`PacketError` for arguments that are not well-formed.
+    """
+    return _parse_cached(packet) if len(packet) <= _CACHED_LENGTH else _parse(packet)

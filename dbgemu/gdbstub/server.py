@@ -1,0 +1,80 @@
+"""The GDB server: listens, and starts a conversation with each client that connects."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+from dbgemu.gdbstub.client import Monitor, Stub
+from dbgemu.gdbstub.connection import Connection
+from dbgemu.gdbstub.endpoint import open_listener, parse_endpoint
+from dbgemu.gdbstub.target_xml import RegisterFile
+
+if TYPE_CHECKING:
+    from dbgemu.debug.session import DebugSession
+
+#: clients at once; more are turned away
+_MAX_CLIENTS = 32
+
+
+def _no_monitor(session: DebugSession, line: str) -> str:
+    return "this server has no monitor commands"
+
+
+class GdbServer:
+    """Serves ``session`` to any number of GDBs at ``where`` (``tcp:HOST:PORT`` or ``unix:PATH``).
+
+    ``monitor`` runs what is typed after GDB's ``monitor``. Raises :class:`OptionError` for a place
+    that does not read as one.
+    """
+
+    def __init__(self, session: DebugSession, where: str, *, monitor: Monitor = _no_monitor) -> None:
+        self._stub = Stub(session, RegisterFile(session.cpu), monitor)
+        self.endpoint = parse_endpoint(where)
+        self._listener: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connections: set[Connection] = set()
+        self._accepted = 0
+
+    @property
+    def client_count(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Listen, served by ``loop``: call it on the loop's thread, or before the loop runs.
+
+        ``endpoint`` then tells the port in fact. Raises :class:`OptionError` when the place is taken.
+        """
+        self._listener = open_listener(self.endpoint)
+        self._listener.setblocking(False)
+        self.endpoint = self.endpoint.bound(self._listener)
+        self._loop = loop
+        loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        assert self._listener is not None and self._loop is not None
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:  # gone again, or out of descriptors: the next one may have more luck
+            return
+        if len(self._connections) >= _MAX_CLIENTS:
+            sock.close()
+            return
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._accepted += 1
+        name = f"gdb client {self._accepted}"
+        self._connections.add(Connection(self._loop, sock, self._stub, name, self._connections.discard))
+
+    def close(self) -> None:
+        """Stop listening and let every client go. On the loop's thread."""
+        if self._listener is not None and self._loop is not None:
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+            self.endpoint.release()
+        for connection in list(self._connections):
+            connection.close()
