@@ -46,6 +46,7 @@ class StreamChardev(Chardev):
         self._pollable = True
         self._waits_to_write = False
         self._held = True  # until there is a receiver
+        self._has_receiver = False
         self._on_drained: Callable[[], None] | None = None
 
     # -- any thread ----------------------------------------------------------------------------
@@ -61,7 +62,7 @@ class StreamChardev(Chardev):
             self._io.call_soon(self._flush_soon)
 
     def _receiver_set(self) -> None:
-        self.release()
+        self._io.call_soon(self._receiver_ready)
 
     def hold(self) -> None:
         """Stop reading."""
@@ -91,7 +92,16 @@ class StreamChardev(Chardev):
         self._pollable = True
         self._watch_input()
         self._send()
-        self.on_event(ChardevEvent.OPENED)
+        if self._has_receiver:
+            self.on_event(ChardevEvent.OPENED)
+
+    def _receiver_ready(self) -> None:
+        """Somebody takes input and events now, and is told that the other side is there already."""
+        if not self._has_receiver:
+            self._has_receiver = True
+            if self._read_fd >= 0:
+                self.on_event(ChardevEvent.OPENED)
+        self._set_held(False)
 
     def _set_held(self, held: bool) -> None:
         if held != self._held:

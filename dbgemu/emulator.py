@@ -1,0 +1,220 @@
+"""An emulator put together from its options: board, machine, debuggers, consoles."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TextIO
+
+from dbgemu.debug.events import FrontEnd, StopEvent, StopKind
+from dbgemu.debug.session import DebugSession
+from dbgemu.errors import OptionError
+from dbgemu.gdbstub.server import GdbServer
+from dbgemu.host import serial_link
+from dbgemu.host.backend import Chardev, ChardevEvent
+from dbgemu.host.chardev import ChardevSpec, open_chardev
+from dbgemu.host.flash_image import open_nand_image, open_nor_image
+from dbgemu.host.iothread import IoThread
+from dbgemu.machine import Machine
+from dbgemu.monitor.commands import COMMANDS
+from dbgemu.options import Options
+from dbgemu.target.boot import STEPPINGSTONE_SIZE, BootPlan, plan_boot
+from dbgemu.target.chips.nor_flash import NorFlash
+from dbgemu.target.mini2440 import BootSwitch, Mini2440
+
+_GUEST_ERRORS = frozenset(("guest_errors", "unimp"))
+
+
+def boot_plan(options: Options) -> BootPlan | None:
+    """What ``-kernel`` or ``-demo`` want in memory; None to boot from flash. Raises OptionError."""
+    if options.demo:
+        from dbgemu.demo import demo_program  # assembled only when it is wanted
+
+        kernel, name = demo_program().data, "the demo firmware"
+    elif options.kernel is not None:
+        kernel, name = _read(options.kernel), str(options.kernel)
+    else:
+        return None
+    return plan_boot(
+        kernel,
+        name,
+        memory_size=options.memory,
+        command_line=options.append,
+        initrd=_read(options.initrd) if options.initrd else None,
+        initrd_name=str(options.initrd),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OptionError(f"'{path}' cannot be read: {error.strerror}") from None
+
+
+def boot_switch(options: Options, plan: BootPlan | None) -> BootSwitch:
+    """Where the board's boot switch is: what is to be booted decides.
+
+    A loaded kernel gets the NOR flash at address 0, as the board has it when its bootloader is there,
+    unless it wants to be in the SRAM that is there instead.
+    """
+    if plan is not None:
+        in_sram = any(load.address < STEPPINGSTONE_SIZE for load in plan.loads)
+        return BootSwitch.NAND if in_sram else BootSwitch.NOR
+    return BootSwitch.NAND if options.mtdblock and not options.pflash else BootSwitch.NOR
+
+
+class Emulator(FrontEnd):
+    """A board that runs, with everything that the options connect to it.
+
+    A context manager: leaving it closes images, sockets and the terminal. Raises OptionError.
+    """
+
+    name = "emulator"
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._ended = threading.Event()
+        self._failed = False
+        self._resources = ExitStack()
+        try:
+            self._build()
+        except BaseException:
+            self._resources.close()
+            raise
+
+    def __enter__(self) -> Emulator:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the machine and give everything back, the latest first."""
+        self._resources.close()
+
+    def _build(self) -> None:
+        options, enter = self.options, self._resources.callback
+        plan = boot_plan(options)
+        board = self._board(plan)
+        self._write_log = self._open_log()
+        self.machine = self._machine(board)
+        if _GUEST_ERRORS & options.log_items:
+            board.log.listeners.append(lambda error: self._write_log(str(error)))
+        self.session = DebugSession(self.machine)
+        self.session.attach(self)
+        self.io = IoThread().start()
+        enter(self.io.stop)
+        if options.gdb is not None:
+            self._serve_gdb(options.gdb)
+        self._connect()
+        enter(self.session.close)
+
+    def _board(self, plan: BootPlan | None) -> Mini2440:
+        options, enter = self.options, self._resources.callback
+        nand = nor = None
+        if options.mtdblock is not None:
+            nand = open_nand_image(options.mtdblock, options.nand, snapshot=options.snapshot)
+            enter(nand.close)
+        if options.pflash is not None:
+            nor = open_nor_image(options.pflash, NorFlash.size, snapshot=options.snapshot)
+            enter(nor.close)
+        board = Mini2440(
+            memory_size=options.memory,
+            nand_part=options.nand,
+            nand_image=nand,
+            nor_image=nor,
+            boot_switch=boot_switch(options, plan),
+            rtc_start=options.rtc.seconds(),
+            period_ps=options.clock.period_ps,
+        )
+        board.boot_plan = plan
+        return board
+
+    def _machine(self, board: Mini2440) -> Machine:
+        items = self.options.log_items - _GUEST_ERRORS
+        if not items:
+            return Machine(board, warp=self.options.never_waits)
+        from dbgemu.execution_log import LoggedMachine  # with the disassembler, which takes its time
+
+        return LoggedMachine(
+            board, items=items, write=lambda line: self._write_log(line), warp=self.options.never_waits
+        )
+
+    def _open_log(self) -> Callable[[str], None]:
+        stream: TextIO = sys.stderr
+        path = self.options.log_file
+        if path is not None:
+            try:
+                stream = self._resources.enter_context(path.open("w", buffering=1))
+            except OSError as error:
+                raise OptionError(f"-D: '{path}' cannot be written: {error.strerror}") from None
+
+        def write(line: str) -> None:
+            stream.write(line + "\n")
+
+        return write
+
+    def _serve_gdb(self, where: str) -> None:
+        server = GdbServer(self.session, where, monitor=COMMANDS.execute_for_gdb)
+
+        async def start() -> None:
+            server.start(self.io.loop)
+
+        async def close() -> None:
+            server.close()
+
+        self.io.run(start())
+        self._resources.callback(lambda: self.io.run(close()))
+
+    def _connect(self) -> None:
+        """Open the serial ports and the monitor."""
+        ports, monitor = self.options.ports()
+        for number, spec in enumerate(ports):
+            if spec.kind in ("null", "none"):
+                continue
+            backend = self._open(spec, f"serial{number}")
+            uart = self.machine.board.uarts[number]
+            serial_link.join(uart, backend, self.machine.post, self._serial_event)
+            if backend.monitor is not None:
+                self._attach_console(backend.monitor, shared=True)
+        if monitor.kind not in ("null", "none"):
+            self._attach_console(self._open(monitor, "monitor"), shared=False)
+
+    def _open(self, spec: ChardevSpec, label: str) -> Chardev:
+        backend = open_chardev(spec, self.io, nographic=self.options.nographic, label=label)
+        self._resources.callback(backend.close)
+        return backend
+
+    def _serial_event(self, event: ChardevEvent) -> None:
+        if event is ChardevEvent.QUIT:
+            self._ended.set()
+
+    def _attach_console(self, backend: Chardev, *, shared: bool) -> None:
+        from dbgemu.monitor.console import Console
+
+        Console(backend, self.session, COMMANDS.execute_for_gdb, shared=shared)
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run until the user or the guest ends it; the exit status."""
+        if not self.options.stopped:
+            self.session.resume(by=self)
+        self._ended.wait()
+        return 1 if self._failed else 0
+
+    def stopped(self, event: StopEvent) -> None:
+        """The machine stopped: end where no debugger could go on."""
+        if event.kind is StopKind.ERROR:
+            self._failed = True
+            self._ended.set()
+        elif event.kind is StopKind.SHUTDOWN:
+            self._ended.set()
+
+    def quitting(self) -> None:
+        """Somebody told the emulator to end."""
+        self._ended.set()

@@ -1,0 +1,289 @@
+"""The command line: every option is one row of a table; the result is an :class:`Options`.
+
+Spellings and meanings are QEMU's, so that a command line for ``qemu-system-arm -M mini2440`` works here:
+one dash (two are accepted), the argument as the next word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from textwrap import fill
+from typing import Any, NamedTuple
+
+from dbgemu import __version__
+from dbgemu import option_values as value
+from dbgemu.errors import OptionError
+from dbgemu.host.chardev import FORMS, ChardevSpec, parse_chardev
+from dbgemu.option_values import ClockRate, RtcBase
+from dbgemu.options_refused import MEANINGLESS, MISSING, refusal
+from dbgemu.target.chips.nand_parts import DEFAULT_PART, PARTS, NandPart
+
+SERIAL_PORTS = 3
+
+#: what ``-d`` can log; the last four execute one instruction at a time, which is slow
+LOG_ITEMS: dict[str, str] = {
+    "guest_errors": "accesses to devices that no driver should make",
+    "unimp": "the same",
+    "int": "exceptions and interrupts that are taken (slow)",
+    "in_asm": "each instruction, disassembled, when it is executed first (slow)",
+    "exec": "the pc of each instruction that is executed (slow)",
+    "cpu": "the registers in front of each instruction (slow)",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """A command line that has been understood. Sizes are in bytes."""
+
+    machine: str = "mini2440"
+    cpu: str = "arm920t"
+    memory: int = 64 * value.MIB
+    name: str = ""
+    kernel: Path | None = None
+    demo: bool = False
+    initrd: Path | None = None
+    append: str = ""
+    mtdblock: Path | None = None
+    pflash: Path | None = None
+    nand: NandPart = DEFAULT_PART
+    snapshot: bool = False
+    serial: tuple[ChardevSpec, ...] = ()
+    monitor: ChardevSpec | None = None
+    nographic: bool = False
+    gdb: str | None = None
+    stopped: bool = False
+    rtc: RtcBase = field(default_factory=RtcBase)
+    clock: ClockRate = field(default_factory=ClockRate)
+    warp: bool = False
+    log_items: frozenset[str] = frozenset()
+    log_file: Path | None = None
+    #: text that answers the command line by itself (-h, -version, -M ?): print it, do nothing else
+    answer: str | None = None
+
+    @property
+    def never_waits(self) -> bool:
+        """Idle time passes at once: ``-warp``, or ``sleep=off`` in ``-icount``."""
+        return self.warp or self.clock.warp
+
+    def ports(self) -> tuple[tuple[ChardevSpec, ...], ChardevSpec]:
+        """What the three serial ports and the monitor are connected to, defaults filled in.
+
+        QEMU's rules for ``-nographic``, which hold here always as there is no window that could show
+        a port: what was not given shares the terminal, where it is free.
+        """
+        free = not any(spec.kind == "stdio" for spec in (*self.serial, *filter(None, (self.monitor,))))
+        if self.serial:
+            first = self.serial[0]
+            default = "stdio" if free and self.nographic else "none"
+        else:
+            first = parse_chardev("null" if not free else "stdio" if self.monitor else "mon:stdio")
+            default = "none"
+        rest = (*self.serial[1:], *[parse_chardev("null")] * SERIAL_PORTS)
+        return (first, *rest)[:SERIAL_PORTS], self.monitor or parse_chardev(default)
+
+
+class Row(NamedTuple):
+    """One option: how it is spelled, what its argument is, and where the value goes."""
+
+    name: str
+    #: the argument as help shows it; "" for an option without one
+    argument: str
+    help: str
+    #: the attribute of :class:`Options` that is set; "" for none
+    field: str
+    #: argument -> value; an option without argument gets ""
+    convert: Callable[[str], Any]
+    #: values gather in a tuple instead of the last one counting
+    repeatable: bool = False
+
+
+def _flag(_: str) -> bool:
+    return True
+
+
+class _Answer(Exception):
+    """The command line is answered by a text."""
+
+
+def _answering(text: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """``convert``, but ``?`` and ``help`` are answered with ``text``."""
+
+    def answer_or_convert(argument: str) -> Any:
+        if argument in ("?", "help"):
+            raise _Answer(text)
+        return convert(argument)
+
+    return answer_or_convert
+
+
+def _answer_help(_: str) -> None:
+    raise _Answer(help_text())
+
+
+def _answer_version(_: str) -> None:
+    raise _Answer(f"dbgemu {__version__}")
+
+
+def _log_items(argument: str) -> frozenset[str]:
+    names = frozenset(argument.split(","))
+    for name in sorted(names - LOG_ITEMS.keys()):
+        near = get_close_matches(name, LOG_ITEMS, n=1)
+        hint = f"did you mean {near[0]}" if near else "-d help lists what can"
+        raise OptionError(f"'{name}' cannot be logged: {hint}")
+    return names
+
+
+_MACHINES = "Supported machines are:\nmini2440             FriendlyARM mini2440 (S3C2440A) (default)"
+_CPUS = "Available CPUs:\n  arm920t"
+_NANDS = "Available NAND chips:\n" + "\n".join(f"  {name}" for name in PARTS)
+_LOGS = "Log items (comma separated):\n" + "\n".join(f"{k:<15} {v}" for k, v in LOG_ITEMS.items())
+
+_machine = _answering(_MACHINES, value.machine_type)
+_nand_name = value.one_of(PARTS, "a NAND chip")
+_nand = _answering(_NANDS, lambda argument: PARTS[_nand_name(argument)])
+
+#: headings and, under each, its options
+TABLE: dict[str, tuple[Row, ...]] = {
+    "Standard options": (
+        Row("h", "", "display this help and exit", "", _answer_help),
+        Row("help", "", "the same", "", _answer_help),
+        Row("version", "", "display the version and exit", "", _answer_version),
+        Row("M", "mini2440", "the machine (? lists them)", "machine", _machine),
+        Row("machine", "mini2440", "the same", "machine", _machine),
+        Row("cpu", "arm920t", "the CPU (? lists them)", "cpu", _answering(_CPUS, value.cpu_model)),
+        Row("m", "SIZE", "SDRAM in MiB, or with K, M, G (default: 64)", "memory", value.memory_size),
+        Row("name", "NAME", "a name for this machine, for titles", "name", value.guest_name),
+    ),
+    "What is booted": (
+        Row(
+            "kernel",
+            "FILE",
+            "a kernel or firmware: zImage, uImage, ELF or raw",
+            "kernel",
+            value.existing_file,
+        ),
+        Row("initrd", "FILE", "the kernel's initial RAM disk", "initrd", value.existing_file),
+        Row("append", "TEXT", "the kernel's command line", "append", value.text),
+        Row("mtdblock", "FILE", "the NAND flash's image; boots from it", "mtdblock", value.existing_file),
+        Row("pflash", "FILE", "the NOR flash's image; boots from it", "pflash", value.existing_file),
+        Row("nand", "PART", "the NAND chip (? lists them; default: K9F1208)", "nand", _nand),
+        Row("snapshot", "", "leave the image files as they are", "snapshot", _flag),
+        Row("demo", "", "boot the built-in demo firmware", "demo", _flag),
+    ),
+    "Ports and consoles": (
+        Row("serial", "DEV", "connect a serial port (up to 3 times)", "serial", value.character_device, True),
+        Row("monitor", "DEV", "connect the monitor", "monitor", value.character_device),
+        Row("nographic", "", "serial port and monitor share the terminal", "nographic", _flag),
+        Row("display", "none", "no display", "", value.no_display),
+    ),
+    "Debugging": (
+        Row("gdb", "DEV", "serve GDB at tcp:HOST:PORT or unix:PATH", "gdb", value.gdb_server),
+        Row("s", "", "the same as -gdb tcp::1234", "gdb", lambda _: "tcp::1234"),
+        Row("S", "", "do not start the CPU: a debugger will", "stopped", _flag),
+        Row("d", "ITEM,...", "log these (help lists them)", "log_items", _answering(_LOGS, _log_items)),
+        Row("D", "FILE", "log to FILE instead of the terminal", "log_file", value.writable_file),
+    ),
+    "Time": (
+        Row("rtc", "base=...", "utc, localtime or a date: where the clock starts", "rtc", value.rtc_base),
+        Row(
+            "icount",
+            "shift=N|auto",
+            "an instruction takes 2**N ns (auto: 2.469 ns)",
+            "clock",
+            value.clock_rate,
+        ),
+        Row("warp", "", "never wait while the guest idles", "warp", _flag),
+    ),
+}
+
+ROWS: dict[str, Row] = {row.name: row for rows in TABLE.values() for row in rows}
+
+_NOTES = (
+    f"DEV is one of: {FORMS}.",
+    "On a serial port at the terminal, Ctrl-A x ends the emulator, Ctrl-A h lists the other keys.",
+)
+
+
+def help_text() -> str:
+    """What ``-h`` prints."""
+    lines = [f"dbgemu {__version__}: a mini2440 board for looking into", "usage: dbgemu [options]"]
+    for heading, rows in TABLE.items():
+        lines += ["", f"{heading}:"]
+        for row in rows:
+            spelling = f"-{row.name} {row.argument}".rstrip()
+            lines.append(f"  {spelling:<24} {row.help}")
+    return "\n".join([*lines, "", *(fill(note, 78, subsequent_indent="  ") for note in _NOTES)])
+
+
+def parse_command_line(arguments: Sequence[str]) -> Options:
+    """The options that ``arguments`` (without the program's name) give.
+
+    Raises OptionError for a command line that cannot be used.
+    """
+    words = iter(arguments)
+    found: dict[str, Any] = {}
+    try:
+        for word in words:
+            row = _row_for(word)
+            argument = _argument_of(row, words)
+            try:
+                converted = row.convert(argument)
+            except OptionError as error:
+                raise OptionError(f"-{row.name}: {error}") from None
+            if row.repeatable:
+                found[row.field] = (*found.get(row.field, ()), converted)
+            elif row.field:
+                found[row.field] = converted
+    except _Answer as answer:
+        return Options(answer=str(answer))
+    options = Options(**found)
+    _check_together(options)
+    return options
+
+
+def _row_for(word: str) -> Row:
+    if not word.startswith("-") or word == "-":
+        raise OptionError(f"'{word}' is not an option: a kernel or firmware is given as -kernel FILE")
+    name = word[2:] if word.startswith("--") else word[1:]
+    row = ROWS.get(name)
+    if row is not None:
+        return row
+    refused = refusal(name)
+    if refused is not None:
+        raise OptionError(refused)
+    before, equals, after = name.partition("=")
+    if equals and before in ROWS:
+        raise OptionError(f"there is no option '{word}': write -{before} {after}")
+    near = get_close_matches(name, [*ROWS, *MEANINGLESS, *MISSING], n=1) if len(name) > 1 else []
+    hint = f"did you mean -{near[0]}?" if near else "-h lists them"
+    raise OptionError(f"there is no option '{word}': {hint}")
+
+
+def _argument_of(row: Row, words: Iterable[str]) -> str:
+    if not row.argument:
+        return ""
+    for word in words:
+        return word
+    raise OptionError(f"-{row.name} needs an argument: -{row.name} {row.argument}")
+
+
+def _check_together(options: Options) -> None:
+    """Refuse what cannot be used at the same time, or not alone."""
+    if len(options.serial) > SERIAL_PORTS:
+        raise OptionError(f"-serial is given {len(options.serial)} times, but the board has 3 serial ports")
+    if sum(spec.kind == "stdio" for spec in (*options.serial, *filter(None, (options.monitor,)))) > 1:
+        raise OptionError("the terminal can be used only once: give stdio to one of -serial and -monitor")
+    if options.initrd and not options.kernel:
+        raise OptionError("-initrd needs a kernel to give it to: add -kernel FILE")
+    if options.append and not options.kernel:
+        raise OptionError("-append needs a kernel to give it to: add -kernel FILE")
+    if not (options.kernel or options.demo or options.mtdblock or options.pflash or options.stopped):
+        raise OptionError("there is nothing to boot: give -kernel, -mtdblock, -pflash or -demo")
+    if options.demo and options.kernel:
+        raise OptionError("-demo boots firmware of its own, so it cannot be used with -kernel")
+
+
+assert all(row.field in {"", *(item.name for item in fields(Options))} for row in ROWS.values())
