@@ -1,0 +1,1 @@
+"""How fast dbgemu is, against its peers in the same minutes: ``python -m benchmarks``."""
