@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from chardev_ends import PATIENCE, eventually, read_until
+
+from dbgemu.host.chardev import open_chardev
+from dbgemu.host.iothread import IoThread
 
 # -- standard input and output -----------------------------------------------------------------
 
@@ -277,3 +281,19 @@ def test_stdio_serves_only_one_device(start: Starter, tmp_path: Path) -> None:
         check=True,
     )
     assert out.stdout == b"'stdio' cannot be opened: stdio is used for two devices, it serves only one\n"
+
+
+def test_closing_gives_the_terminal_back_even_when_the_io_thread_hangs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("dbgemu.host.stream._PATIENCE", 0.1)
+    io = IoThread().start()
+    backend = open_chardev(f"file:{tmp_path / 'out'}", io)
+    shut = threading.Event()
+    monkeypatch.setattr(backend, "_shut", shut.set)
+    freed = threading.Event()
+    io.call_soon(freed.wait)
+    backend.close()
+    assert shut.is_set()
+    freed.set()
+    io.stop()

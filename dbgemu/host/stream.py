@@ -24,6 +24,8 @@ SLOW_LIMIT = 1 << 20
 ABSENT_LIMIT = 1 << 16
 
 _CHUNK = 1 << 16
+#: seconds that a closing thread waits for the I/O thread
+_PATIENCE = CLOSE_GRACE + 2.0
 
 
 class StreamChardev(Chardev):
@@ -79,9 +81,12 @@ class StreamChardev(Chardev):
         self._closed = True
         shutdown.forget(self.close)
         if self._io.running:
-            self._io.run(self._finish())
-        else:
-            self._shut()
+            try:
+                self._io.run(self._finish(), _PATIENCE)
+                return
+            except TimeoutError:
+                pass  # the loop hangs: what is left to do is to give the terminal back
+        self._shut()
 
     # -- on the loop ---------------------------------------------------------------------------
 
