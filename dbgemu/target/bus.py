@@ -77,7 +77,10 @@ class Bus:
                     f"{target.name} at 0x{base:08x} would overlap {other.target.name} at 0x{other.base:08x}"
                 )
         self._regions.append(region)
-        self._changed()
+        self._sort()
+        if isinstance(target, Device):
+            self._add_dispatch(base, target)
+        self._notify()
         return region
 
     def unmap(self, region: Region) -> None:
@@ -91,19 +94,25 @@ class Bus:
         if any(isinstance(region.target, Device) and region.target.registers for region in (old, new)):
             self._changed()
         else:  # no dispatch to make anew: a flash does this for each word it programs
-            for listener in self.on_change:
-                listener()
+            self._notify()
         return new
 
     def _changed(self) -> None:
-        self._regions.sort(key=lambda region: region.base)
-        self._bases = [region.base for region in self._regions]
+        """Make the dispatch anew."""
+        self._sort()
         self._readers.clear()
         self._writers.clear()
         self._sized_readers.clear()
         for region in self._regions:
             if isinstance(region.target, Device):
                 self._add_dispatch(region.base, region.target)
+        self._notify()
+
+    def _sort(self) -> None:
+        self._regions.sort(key=lambda region: region.base)
+        self._bases = [region.base for region in self._regions]
+
+    def _notify(self) -> None:
         for listener in self.on_change:
             listener()
 
