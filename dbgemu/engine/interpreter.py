@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dbgemu.engine.flow import FlowCore, emit_flow
 from dbgemu.engine.ir import DECLARATIONS, LIKELY
 from dbgemu.engine.layout import ARM_KEYS, BRANCH_KEYS, CONDITIONS, THUMB_KEYS
-from dbgemu.engine.support import (
-    PARAMETERS,
-    PASSED,
-    SLOW_BLOCK,
-    SLOW_USER,
-    FlowCore,
-    emit_support,
-)
+from dbgemu.engine.memory_paths import SLOW_BLOCK, SLOW_USER, emit_memory
+from dbgemu.engine.routines import PARAMETERS, PASSED, emit_routine
 from dbgemu.target.arm import a32, t16
-from dbgemu.target.arm.core import Vector
+from dbgemu.target.arm.core import ROUTINES, Vector
 from dbgemu.target.arm.decode import Pattern
 from dbgemu.target.arm.semantics.conditions import condition_holds
 from dbgemu.target.arm.state import DATA_TLB_ENTRIES, EXIT_IDLE, PAGE_BITS, PAGE_SIZE
@@ -233,7 +228,8 @@ def emit_module(progress: Callable[[int, int], None] | None = None) -> str:
             handlers.append(_define(f"branch_{condition}_{link}", body))
     entries = ", ".join(f"ptr @{name}" for name in table)
     handlers.append(f"@handlers = constant [{len(table)} x ptr] [{entries}]")
-    return "\n".join([DECLARATIONS, *emit_support(), *handlers])
+    routines = [emit_routine(routine) for routine in ROUTINES.values()]
+    return "\n".join([DECLARATIONS, *routines, *emit_memory(), *emit_flow(), *handlers])
 
 
 def _define(name: str, body: str) -> str:

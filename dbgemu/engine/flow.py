@@ -1,0 +1,294 @@
+"""The way between blocks: entering, leaving, interrupts, exceptions, breakpoints.
+
+Functions of convention ``tailcc`` pass control on and never return to their caller: an instruction
+handler ends in a tail call of the next one. Their arguments stay in host registers:
+
+=======  =====================================================================================
+``%s``    the CPU's state
+``%h``    host address of the instruction at hand
+``%he``   where the run of instructions ends: the page's end, or where the budget does
+``%add``  what to subtract from the host address for what r15 reads as (address plus 8, or plus 4)
+``%tab``  the handler table
+=======  =====================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from dbgemu.engine.ir import LIKELY, UNLIKELY
+from dbgemu.engine.layout import (
+    ARM_KEYS_SLOT,
+    CONDITIONS,
+    THUMB_SLOT,
+)
+from dbgemu.engine.memory_paths import resuming
+from dbgemu.engine.routines import PARAMETERS, PASSED, RoutineCore, emit_function
+from dbgemu.target.arm.core import Vector
+from dbgemu.target.arm.semantics.conditions import condition_holds
+from dbgemu.target.arm.semantics.status import enter_exception
+from dbgemu.target.arm.state import (
+    FETCH_TLB_ENTRIES,
+    PAGE_BITS,
+    PAGE_SIZE,
+    F,
+    StopCode,
+    T,
+)
+from dbgemu.target.arm.value import Value
+
+
+class FlowCore(RoutineCore):
+    """Emits the tail-called functions; ``thumb`` tells which instruction set they serve."""
+
+    def __init__(self, thumb: bool) -> None:
+        super().__init__()
+        self.thumb = thumb
+        self.suffix = "thumb" if thumb else "arm"
+        self.instruction_size = 2 if thumb else 4
+
+    def tail(self, function: str, extra: str = "", convention: str = "tailcc") -> None:
+        """End in a tail call."""
+        self.line(f"musttail call {convention} void {function}({PASSED}{extra})")
+        self.end("ret void")
+
+    def here(self) -> Value:
+        """The guest address of the instruction at hand."""
+        host = self.op("ptrtoint ptr %h to i64", 64)
+        return (host - Value(self, "%add", 64)).trunc(32) - 2 * self.instruction_size
+
+    def account(self, executed: int) -> Value:
+        """Count the block's instructions up to the one at hand, with it (1) or not (0)."""
+        here = self.here()
+        done = (here - self.get("block_pc")) >> (1 if self.thumb else 2)
+        self.set64("count", self.get64("count") + (done + executed).zext(64))
+        return here
+
+    def stop(self, pc: Value, reason: StopCode) -> None:
+        """Leave generated code; the count is settled."""
+        self.set("pc", pc)
+        self.set("stop_reason", self.const(reason))
+        self.set64("count_now", self.get64("count"))
+        self.end("ret void")
+
+    def dispatch(self, host: str = "%h", end: str = "%he", add: str = "%add", table: str = "%tab") -> None:
+        """Fetch the instruction at ``host``, decode its key and go to its handler."""
+        passed = f"ptr %s, ptr {host}, ptr {end}, i64 {add}, ptr {table}"
+        address = self.op(f"ptrtoint ptr {host} to i64", 64)
+        self.set("r", (address - Value(self, add, 64)).trunc(32), 15)
+        if self.thumb:
+            word = self.op(f"load i16, ptr {host}", 16).zext(32)
+        else:
+            word = self.op(f"load i32, ptr {host}", 32)
+        self.go(self.slot(word), word, table, passed)
+
+    def slot(self, word: Value) -> Value:
+        """The place in the handler table of the instruction ``word``."""
+        if self.thumb:
+            return (word >> 6).zext(64) + THUMB_SLOT
+        return (((word >> 16) & 0xFFF0) | ((word >> 4) & 15)).zext(64)
+
+    def go(self, slot: Value, word: Value, table: str = "%tab", passed: str = PASSED) -> None:
+        """Go to the handler in ``slot`` of ``table``."""
+        place = self.op(f"getelementptr ptr, ptr {table}, i64 {slot}", 64)
+        function = self.op(f"load ptr, ptr {place}", 64)
+        self.line(f"musttail call tailcc void {function}({passed}, i32 {word})")
+        self.end("ret void")
+
+    def next(self, end: str = "%he") -> None:
+        """Go on behind the instruction at hand, unless the run ends there."""
+        following = self.op(f"getelementptr i8, ptr %h, i64 {self.instruction_size}", 64)
+        refill, go = self.name("L"), self.name("L")
+        self.end(
+            f"br i1 {self.op(f'icmp eq ptr {following}, {end}', 1)}, label %{refill}, label %{go}, {UNLIKELY}"
+        )
+        self.label(refill)
+        passed = f"ptr %s, ptr {following}, ptr {end}, i64 %add, ptr %tab"
+        self.line(f"musttail call tailcc void @refill_{self.suffix}({passed})")
+        self.end("ret void")
+        self.label(go)
+        self.dispatch(host=str(following), end=end)
+
+    def run_from(self, pc: Value, host: Value, left: Value, bias: str, table: str) -> None:
+        """Execute from ``host`` on, to the end of the page or of the budget ``left``."""
+        shift = 1 if self.thumb else 2
+        room = ((self.const(PAGE_SIZE) - (pc & (PAGE_SIZE - 1))) >> shift).zext(64)
+        run = self.op(f"call i64 @llvm.umin.i64(i64 {room}, i64 {left})", 64) << shift
+        self.dispatch(self.host_pointer(host), self.host_pointer(host + run), bias, table)
+
+    def enter_any(self, pc: Value) -> None:
+        """Begin a block in the instruction set that ``control`` says; the count is settled."""
+        for _ in self.when((self.get("control") & T).ne(0)):
+            self.tail("@begin_thumb", f", i32 {pc & ~1}")
+        self.tail("@begin_arm", f", i32 {pc & ~3}")
+
+
+def _begin(core: FlowCore) -> None:
+    """Begin a block at ``%pc``: see to requests, the budget and the fetch TLB. The count is settled."""
+    pc = Value(core, "%pc")
+    attention = core.op(f"load i64, ptr {core.address_of('exit_request')}", 64)
+    left = core.get64("limit") - core.get64("count")
+    slow, go, miss, hit = (core.name("L") for _ in range(4))
+    core.end(f"br i1 {attention.ne(0) | left.slt(1)}, label %{slow}, label %{go}, {UNLIKELY}")
+    core.label(slow)
+    core.tail(f"@attend_{core.suffix}", f", i32 {pc}")
+    core.label(go)
+    index = ((pc >> PAGE_BITS) & (FETCH_TLB_ENTRIES - 1)).zext(64)
+    entry = core.op(f"getelementptr [32 x i8], ptr {core.get_pointer('fetch_tlb')}, i64 {index}", 64)
+    tag = core.op(f"load i32, ptr {entry}", 32)
+    core.end(f"br i1 {tag.eq(pc & -PAGE_SIZE)}, label %{hit}, label %{miss}, {LIKELY}")
+    core.label(miss)
+    failed = core.op(f"call preserve_mostcc i64 @slow_fetch(ptr %s, i32 {pc})", 64)
+    for _ in core.when(failed.ne(0)):
+        core.tail("@prefetch_abort", f", i32 {pc}")
+    core.label(hit)
+    core.set("block_pc", pc)
+    addend = core.op(f"load i64, ptr {core.op(f'getelementptr i8, ptr {entry}, i64 8', 64)}", 64)
+    table = core.op(f"load ptr, ptr {core.op(f'getelementptr i8, ptr {entry}, i64 16', 64)}", 64)
+    host = pc.zext(64) + addend
+    bias = addend - 2 * core.instruction_size
+    core.run_from(pc, host, left, str(bias), str(table))
+
+
+def _attend(core: FlowCore) -> None:
+    """Stop on request or at the limit; otherwise take the interrupt that is pending."""
+    pc = Value(core, "%pc")
+    request = core.op(f"load i32, ptr {core.address_of('exit_request')}", 32)
+    for _ in core.when(request.ne(0)):
+        core.stop(pc, StopCode.REQUEST)
+    for _ in core.when((core.get64("limit") - core.get64("count")).slt(1)):
+        core.stop(pc, StopCode.LIMIT)
+    fiq = (core.get("interrupts") & F).ne(0)
+    offset = fiq.select(Vector.FIQ.offset, Vector.IRQ.offset)
+    mode = fiq.select(Vector.FIQ.mode, Vector.IRQ.mode)
+    vector = core.call(enter_exception, offset, mode, pc + 4)
+    core.tail("@begin_arm", f", i32 {vector}")
+
+
+def _enter(core: FlowCore) -> None:
+    """A jump to ``%pc``: count what was executed, and begin there.
+
+    Within the page its mapping still holds: whatever changes one ends the block, and what comes next
+    is looked up again.
+    """
+    pc = Value(core, "%pc")
+    here = core.account(1)
+    attention = core.op(f"load i64, ptr {core.address_of('exit_request')}", 64)
+    left = core.get64("limit") - core.get64("count")
+    near = ((pc ^ here) >> PAGE_BITS).eq(0) & attention.eq(0) & ~left.slt(1)
+    for _ in core.when(~near):
+        core.tail(f"@begin_{core.suffix}", ", i32 %pc")
+    core.set("block_pc", pc)
+    bias = Value(core, "%add", 64)
+    host = pc.zext(64) + bias + 2 * core.instruction_size
+    core.run_from(pc, host, left, str(bias), "%tab")
+
+
+def _enter_any(core: FlowCore) -> None:
+    core.account(1)
+    core.enter_any(Value(core, "%pc"))
+
+
+def _refill(core: FlowCore) -> None:
+    """The run ended in front of ``%h``: count, and begin there."""
+    core.tail(f"@begin_{core.suffix}", f", i32 {core.account(0)}")
+
+
+def _raise(core: FlowCore) -> None:
+    """UNDEFINED or SWI at ``%h``: the return address is behind the instruction."""
+    here = core.account(1)
+    # offset and mode share an argument: with one more, some would leave the host's registers
+    both = Value(core, "%vector")
+    vector = core.call(enter_exception, both & 0xFF, both >> 8, here + core.instruction_size)
+    core.tail("@begin_arm", f", i32 {vector}")
+
+
+def _abort(core: FlowCore) -> None:
+    """A data access at ``%h`` failed: a data abort, or a watchpoint that stops in front of it."""
+    for _ in core.when(core.get("stop_reason").eq(StopCode.WATCHPOINT)):
+        core.stop(core.account(0), StopCode.WATCHPOINT)
+    here = core.account(1)
+    vector = core.call(
+        enter_exception, core.const(Vector.DATA_ABORT.offset), core.const(Vector.DATA_ABORT.mode), here + 8
+    )
+    core.tail("@begin_arm", f", i32 {vector}")
+
+
+def _prefetch_abort(core: FlowCore) -> None:
+    """Nothing can be fetched at ``%pc``; the count is settled, nothing was executed."""
+    vector = core.call(
+        enter_exception,
+        core.const(Vector.PREFETCH_ABORT.offset),
+        core.const(Vector.PREFETCH_ABORT.mode),
+        Value(core, "%pc") + 4,
+    )
+    # counted as an instruction: a vector that cannot be fetched must not hang the machine
+    core.set64("count", core.get64("count") + 1)
+    core.tail("@begin_arm", f", i32 {vector}")
+
+
+def _debug(core: FlowCore) -> None:
+    """In a page with breakpoints: stop in front of one, else do what the ordinary table says."""
+    here = core.here()
+    number = here >> 1
+    bits = core.get_pointer("breakpoint_bits")
+    byte = core.op(f"getelementptr i8, ptr {bits}, i64 {(number >> 3).zext(64)}", 64)
+    marked = (core.op(f"load i8, ptr {byte}", 8).zext(32) >> (number & 7)).trunc(1)
+    for _ in core.when(marked):
+        for _ in core.when(~resuming(core)):
+            core.stop(core.account(0), StopCode.BREAKPOINT)
+    word = Value(core, "%w")
+    core.go(core.slot(word), word, core.get_pointer("tables"))
+
+
+def _conditional(core: FlowCore, condition: int) -> None:
+    """An instruction with a condition: if that holds, what the always executed one does."""
+    word = Value(core, "%w")
+    for _ in core.when(condition_holds(core, condition)):
+        always = core.slot(word & 0x0FFFFFFF) + ARM_KEYS_SLOT
+        # not from the debug table: its handler would come here again
+        core.go(always, word, core.get_pointer("tables"))
+    core.next()
+
+
+def _run(core: RoutineCore) -> None:
+    """Execute from ``pc`` until a stop."""
+    core.set("stop_reason", core.const(0))
+    pc = core.get("pc")
+    nothing = "(ptr %s, ptr null, ptr null, i64 0, ptr null, i32"
+    for _ in core.when((core.get("control") & T).ne(0)):
+        core.line(f"call tailcc void @begin_thumb{nothing} {pc})")
+        core.end("ret void")
+    core.line(f"call tailcc void @begin_arm{nothing} {pc})")
+    core.end("ret void")
+
+
+def emit_flow() -> list[str]:
+    """The IR of the functions between blocks, and of ``run``."""
+    parts = [emit_function("define void @run(ptr %s)", _run)]
+    for thumb in (False, True):
+        with_pc, with_word = ", i32 %pc", ", i32 %w"
+        for name, extra, emit in (
+            ("begin_", with_pc, _begin),
+            ("attend_", with_pc, _attend),
+            ("enter_", with_pc, _enter),
+            ("enter_any_from_", with_pc, _enter_any),
+            ("refill_", "", _refill),
+            ("raise_", ", i32 %vector", _raise),
+            ("abort_", "", _abort),
+            ("debug_", with_word, _debug),
+        ):
+            parts.append(_flow(f"{name}{FlowCore(thumb).suffix}", extra, thumb, emit))
+    parts.append(_flow("prefetch_abort", ", i32 %pc", False, _prefetch_abort))
+    for condition in CONDITIONS:
+        parts.append(
+            _flow(f"condition_{condition}", ", i32 %w", False, partial(_conditional, condition=condition))
+        )
+    return parts
+
+
+def _flow(name: str, extra: str, thumb: bool, emit: Callable[[FlowCore], None]) -> str:
+    core = FlowCore(thumb)
+    emit(core)
+    return f"define tailcc void @{name}({PARAMETERS}{extra}) {{\n{core.body()}\n}}"

@@ -1,0 +1,305 @@
+"""The memory slow paths: what the soft TLBs do not answer, from faults to device registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dbgemu.engine.ir import LIKELY
+from dbgemu.engine.layout import (
+    PAGE_PRESENT,
+    PAGE_WRITABLE,
+)
+from dbgemu.engine.routines import PARAMETERS, RoutineCore, emit_function, emit_routine
+from dbgemu.target.arm.core import Routine
+from dbgemu.target.arm.cp15 import CONTROL_ALIGNMENT
+from dbgemu.target.arm.mmu import (
+    ACCESS_USER,
+    ACCESS_WRITE,
+    FAULT_ALIGNMENT,
+    RESULT_FAULT,
+    RESULT_READABLE,
+    RESULT_STATUS_SHIFT,
+    RESULT_WIDE,
+    RESULT_WRITABLE,
+    modified_address,
+    walk,
+)
+from dbgemu.target.arm.state import (
+    DATA_TLB_ENTRIES,
+    FETCH_TLB_ENTRIES,
+    NO_TAG,
+    PAGE_BITS,
+    PAGE_SIZE,
+    WATCH_READ,
+    WATCH_WRITE,
+    Mode,
+    StopCode,
+    T,
+)
+from dbgemu.target.arm.value import Value
+
+# Flags of a slow access beside its size: privilege of User mode, and a block transfer's word
+SLOW_USER, SLOW_BLOCK = 16, 32
+#: slow_read and slow_write give this bit with an abort or a watchpoint hit
+SLOW_FAILED = 1 << 32
+#: where a device, or nothing, is fetched from: an external abort (ARM920T TRM, table of fault sources)
+EXTERNAL_ABORT_ON_FETCH = 0x8
+
+
+def _access_of(core: RoutineCore, flags: Value, write: bool) -> Value:
+    """The walk's access: User's rights for LDRT and STRT, else those of the mode."""
+    user_mode = (core.get("control") & 0x1F).eq(Mode.USR)
+    user = (flags & SLOW_USER).ne(0) | user_mode
+    return user.select(ACCESS_USER, 0) | (ACCESS_WRITE if write else 0)
+
+
+def _fail(core: RoutineCore, status: Value, address: Value) -> None:
+    core.set("dfsr", status)
+    core.set("far", modified_address(core, address))
+    core.ret(core.const(SLOW_FAILED, 64))
+
+
+def count_now(core: RoutineCore) -> Value:
+    """Instructions executed before the one at hand, whose address is in r15 (plus 8, or 4 in Thumb)."""
+    shift = (core.get("control") & T).ne(0).select(1, 2)
+    done = (_address_now(core) - core.get("block_pc")) >> shift
+    return core.get64("count") + done.zext(64)
+
+
+def _address_now(core: RoutineCore) -> Value:
+    """The address of the instruction at hand."""
+    return core.get("r", 15) - (core.get("control") & T).ne(0).select(4, 8)
+
+
+def resuming(core: RoutineCore) -> Value:
+    """Whether the instruction at hand is the one that this run started with, and may be passed.
+
+    The count alone would tell it from none of an interrupt's that is taken before it.
+    """
+    started = _address_now(core).eq(core.get("pc"))
+    return started & count_now(core).eq(core.get64("resume_count"))
+
+
+def _check_watches(core: RoutineCore, address: Value, size: Value, kind: int, value: Value) -> None:
+    """Stop before an access that a watchpoint covers, except when resuming from just that stop."""
+    for _ in core.when(core.get("watch_count").ne(0)):
+        index = core.variable("i32", "0")
+        test, body, following, after = (core.name("L") for _ in range(4))
+        core.label(test)
+        k = core.op(f"load i32, ptr {index}", 32)
+        core.end(f"br i1 {k.ult(core.get('watch_count'))}, label %{body}, label %{after}")
+        core.label(body)
+        entry = core.address_of("watches", k, scale=16)
+
+        def word(place: int, entry: str = entry) -> Value:
+            pointer = core.op(f"getelementptr i8, ptr {entry}, i64 {place}", 64)
+            return core.op(f"load i32, ptr {pointer}", 32)
+
+        last = address + size - 1
+        hit = ~last.ult(word(0)) & ~address.ugt(word(4)) & (word(8) & kind).ne(0)
+        for _ in core.when(hit & ~resuming(core)):
+            core.set("watch_address", address)
+            core.set("watch_value", value)
+            core.set("watch_size", size)
+            core.set("watch_kind", core.const(kind))
+            core.set("stop_reason", core.const(StopCode.WATCHPOINT))
+            core.ret(core.const(SLOW_FAILED, 64))
+        core.label(following)
+        core.line(f"store i32 {k + 1}, ptr {index}")
+        core.end(f"br label %{test}")
+        core.label(after)
+
+
+def _note_wide(core: RoutineCore, address: Value, result: Value) -> None:
+    """Remember for flush_tlb_page that this part of a section or large page is in the TLBs."""
+    for _ in core.when((result & RESULT_WIDE).ne(0)):
+        bit = core.const(1) << (address >> 27)
+        core.set("wide_fills", core.get("wide_fills") | bit)
+
+
+def _fill_data_tlb(core: RoutineCore, address: Value, flags: Value, page: Value, result: Value) -> None:
+    """Remember where the 1 KiB page of ``address`` is, unless a watchpoint lies in it."""
+    physical = result.trunc(32)
+    _note_wide(core, address, result)
+    table = core.variable("ptr", core.get_pointer("data_tlb"))
+    for _ in core.when((flags & SLOW_USER).ne(0)):
+        core.line(f"store ptr {core.address_of('user_data')}, ptr {table}")
+    index = ((address >> PAGE_BITS) & (DATA_TLB_ENTRIES - 1)).zext(64)
+    base = core.op(f"load ptr, ptr {table}", 64)
+    entry = core.op(f"getelementptr [16 x i8], ptr {base}, i64 {index}", 64)
+    addend_place = core.op(f"getelementptr i8, ptr {entry}, i64 8", 64)
+    tag = address & -PAGE_SIZE
+    readable = (result & RESULT_READABLE).ne(0)
+    writable = (result & RESULT_WRITABLE).ne(0) & (page & PAGE_WRITABLE).ne(0)
+    watched = core.variable("i32", "0")
+    for _ in core.when(core.get("watch_count").ne(0)):
+        kinds = core.call(WATCHED_KINDS, tag)
+        core.line(f"store i32 {kinds}, ptr {watched}")
+    kinds = core.op(f"load i32, ptr {watched}", 32)
+    read_tag = (readable & (kinds & WATCH_READ).eq(0)).select(tag, core.const(NO_TAG))
+    write_tag = (writable & (kinds & WATCH_WRITE).eq(0)).select(tag, core.const(NO_TAG))
+    core.line(f"store i32 {read_tag}, ptr {entry}")
+    write_place = core.op(f"getelementptr i8, ptr {entry}, i64 4", 64)
+    core.line(f"store i32 {write_tag}, ptr {write_place}")
+    addend = (page & -4) + physical.zext(64) - address.zext(64)
+    core.line(f"store i64 {addend}, ptr {addend_place}")
+
+
+def _watched_kinds(core: RoutineCore, tag: Value) -> None:
+    """The kinds of the watchpoints that touch the 1 KiB page at ``tag``."""
+    kinds = core.variable("i32", "0")
+    index = core.variable("i32", "0")
+    test, body, after = (core.name("L") for _ in range(3))
+    core.label(test)
+    k = core.op(f"load i32, ptr {index}", 32)
+    core.end(f"br i1 {k.ult(core.get('watch_count'))}, label %{body}, label %{after}")
+    core.label(body)
+    entry = core.address_of("watches", k, scale=16)
+
+    def word(place: int) -> Value:
+        pointer = core.op(f"getelementptr i8, ptr {entry}, i64 {place}", 64)
+        return core.op(f"load i32, ptr {pointer}", 32)
+
+    touches = ~(tag + (PAGE_SIZE - 1)).ult(word(0)) & ~tag.ugt(word(4))
+    more = core.op(f"load i32, ptr {kinds}", 32) | touches.select(word(8), 0)
+    core.line(f"store i32 {more}, ptr {kinds}")
+    core.line(f"store i32 {k + 1}, ptr {index}")
+    core.end(f"br label %{test}")
+    core.label(after)
+    core.ret(core.op(f"load i32, ptr {kinds}", 32))
+
+
+WATCHED_KINDS = Routine("watched_kinds", _watched_kinds, (32,), 32)
+
+
+def _sized(core: RoutineCore, size: Value, emit: Callable[[int], None]) -> None:
+    for width in (1, 2, 4):
+        for _ in core.when(size.eq(width)):
+            emit(width)
+
+
+def _slow_access(core: RoutineCore) -> tuple[Value, Value]:
+    access = Value(core, "%access", 64)
+    return access.trunc(32), (access >> 32).trunc(32)
+
+
+def _slow_read(core: RoutineCore) -> None:
+    """A read that the TLB does not answer: gives the value, or SLOW_FAILED."""
+    address, flags = _slow_access(core)
+    size = flags & 7
+    low = address & (size - 1)
+    for _ in core.when(low.ne(0) & (core.get("cp15_control") & CONTROL_ALIGNMENT).ne(0)):
+        _fail(core, core.const(FAULT_ALIGNMENT), address)
+    aligned = address & ~(size - 1)
+    result = core.call(walk, aligned, _access_of(core, flags, write=False))
+    for _ in core.when((result & RESULT_FAULT).ne(0)):
+        _fail(core, (result >> RESULT_STATUS_SHIFT).trunc(32), address)
+    _check_watches(core, aligned, size, WATCH_READ, core.const(0))
+    physical = result.trunc(32)
+    page = core.physical_page(physical)
+    value = core.variable("i32", "0")
+    memory, device, done = (core.name("L") for _ in range(3))
+    core.end(f"br i1 {(page & PAGE_PRESENT).ne(0)}, label %{memory}, label %{device}, {LIKELY}")
+    core.label(memory)
+    _fill_data_tlb(core, aligned, flags, page, result)
+    pointer = core.host_pointer(physical.zext(64) + (page & -4))
+
+    def read(width: int) -> None:
+        loaded = core.op(f"load i{8 * width}, ptr {pointer}", 8 * width).zext(32)
+        core.line(f"store i32 {loaded}, ptr {value}")
+
+    _sized(core, size, read)
+    core.end(f"br label %{done}")
+    core.label(device)
+    core.set64("count_now", count_now(core))
+    function = core.get_pointer("mmio_read")
+    answer = core.op(f"call i32 {function}(i32 {physical}, i32 {size})", 32)
+    core.line(f"store i32 {answer}, ptr {value}")
+    core.label(done)
+    loaded = core.op(f"load i32, ptr {value}", 32)
+    # an unaligned word comes rotated (ARM ARM A2.7.3), but for those of block transfers
+    rotation = (size.eq(4) & (flags & SLOW_BLOCK).eq(0)).select(low << 3, 0)
+    core.ret(loaded.ror(rotation).zext(64))
+
+
+def _slow_write(core: RoutineCore) -> None:
+    """A write that the TLB does not answer: gives 0 or SLOW_FAILED."""
+    address, flags = _slow_access(core)
+    value = core.get("slow_value")
+    size = flags & 7
+    for _ in core.when((address & (size - 1)).ne(0) & (core.get("cp15_control") & CONTROL_ALIGNMENT).ne(0)):
+        _fail(core, core.const(FAULT_ALIGNMENT), address)
+    aligned = address & ~(size - 1)
+    result = core.call(walk, aligned, _access_of(core, flags, write=True))
+    for _ in core.when((result & RESULT_FAULT).ne(0)):
+        _fail(core, (result >> RESULT_STATUS_SHIFT).trunc(32), address)
+    kept = value & size.eq(4).select(-1, size.eq(2).select(0xFFFF, 0xFF))
+    _check_watches(core, aligned, size, WATCH_WRITE, kept)
+    physical = result.trunc(32)
+    page = core.physical_page(physical)
+    present = (page & (PAGE_PRESENT | PAGE_WRITABLE)).eq(PAGE_PRESENT | PAGE_WRITABLE)
+    memory, device, done = (core.name("L") for _ in range(3))
+    core.end(f"br i1 {present}, label %{memory}, label %{device}, {LIKELY}")
+    core.label(memory)
+    _fill_data_tlb(core, aligned, flags, page, result)
+    pointer = core.host_pointer(physical.zext(64) + (page & -4))
+
+    def write(width: int) -> None:
+        core.line(f"store i{8 * width} {value.trunc(8 * width)}, ptr {pointer}")
+
+    _sized(core, size, write)
+    core.end(f"br label %{done}")
+    core.label(device)
+    core.set64("count_now", count_now(core))
+    function = core.get_pointer("mmio_write")
+    core.line(f"call void {function}(i32 {physical}, i32 {size}, i32 {kept})")
+    core.label(done)
+    core.ret(core.const(0, 64))
+
+
+def _slow_fetch(core: RoutineCore) -> None:
+    """Fill the fetch TLB for ``%address``: gives 0, or SLOW_FAILED with the status in ``ifsr``."""
+    address = Value(core, "%address")
+    access = _access_of(core, core.const(0), write=False)
+    result = core.call(walk, address, access)
+    for _ in core.when((result & RESULT_FAULT).ne(0)):
+        core.set("ifsr", (result >> RESULT_STATUS_SHIFT).trunc(32))
+        core.ret(core.const(SLOW_FAILED, 64))
+    physical = result.trunc(32)
+    page = core.physical_page(physical)
+    for _ in core.when((page & PAGE_PRESENT).eq(0)):
+        core.set("ifsr", core.const(EXTERNAL_ABORT_ON_FETCH))
+        core.ret(core.const(SLOW_FAILED, 64))
+    _note_wide(core, address, result)
+    index = ((address >> PAGE_BITS) & (FETCH_TLB_ENTRIES - 1)).zext(64)
+    entry = core.op(f"getelementptr [32 x i8], ptr {core.get_pointer('fetch_tlb')}, i64 {index}", 64)
+    core.line(f"store i32 {address & -PAGE_SIZE}, ptr {entry}")
+    addend = (page & -4) + physical.zext(64) - address.zext(64)
+    core.line(f"store i64 {addend}, ptr {core.op(f'getelementptr i8, ptr {entry}, i64 8', 64)}")
+    number = address >> PAGE_BITS
+    byte = core.op(
+        f"getelementptr i8, ptr {core.get_pointer('breakpoint_pages')}, i64 {(number >> 3).zext(64)}", 64
+    )
+    marked = core.op(f"load i8, ptr {byte}", 8).zext(32) >> (number & 7)
+    table = core.op(
+        f"select i1 {marked.trunc(1)}, ptr {core.get_pointer('debug_table')}, "
+        f"ptr {core.get_pointer('tables')}",
+        64,
+    )
+    core.line(f"store ptr {table}, ptr {core.op(f'getelementptr i8, ptr {entry}, i64 16', 64)}")
+    core.ret(core.const(0, 64))
+
+
+def emit_memory() -> list[str]:
+    """The IR of the slow paths.
+
+    They take a handler's arguments, in their places, so that a call moves none of them away. The sixth
+    is the address in bits 31..0 and the access's flags above; a value to write is in the state.
+    """
+    head = "define preserve_mostcc i64"
+    return [
+        emit_routine(WATCHED_KINDS),
+        emit_function(f"{head} @slow_read({PARAMETERS}, i64 %access) noinline", _slow_read, 64),
+        emit_function(f"{head} @slow_write({PARAMETERS}, i64 %access) noinline", _slow_write, 64),
+        emit_function(f"{head} @slow_fetch(ptr noalias %s, i32 %address) noinline", _slow_fetch, 64),
+    ]
