@@ -210,8 +210,8 @@ class Judge:
     def judge(self, case: Case) -> str | None:
         """None when both agree, "outside" when memory was missed, else what differs.
 
-        Once in a million Unicorn runs on behind a jump to code that it translated before: what
-        differs is tried again, when both have forgotten every translation.
+        About once in a million Unicorn runs on behind a jump, into what happens to be at its target.
+        So what differs is tried again, with a branch to itself there.
         """
         self._next_slot(case)
         r = list(case.r)
@@ -219,6 +219,11 @@ class Judge:
         if verdict in (None, "outside"):
             return verdict
         self.repeated.append(f"{case}: {verdict}")
+        if RAM_BASE <= self._reached.pc < RAM_BASE + RAM_SIZE:
+            thumb = self._reached.cpsr & T
+            stay = _THUMB_BRANCH_TO_SELF if thumb else _BRANCH_TO_SELF
+            for side in (self.ours, self.theirs):
+                side.put(self._reached.pc, stay.to_bytes(2 if thumb else 4, "little"))
         self.theirs.uc.ctl_flush_tb()
         self.ours.cpu.flush_tlbs()
         case.r = r
@@ -236,7 +241,7 @@ class Judge:
             # part of a block may have been transferred
             self._equalize()
             return "outside"
-        ours = self.ours.run(case)
+        ours = self._reached = self.ours.run(case)
         if theirs.exception == "undefined":
             theirs = self.theirs.enter(case, 0x04, Mode.UND)
         elif theirs.exception == "swi":

@@ -236,7 +236,8 @@ class Operands:
                 return self.scope.here
         if token[0] == "'":
             return _character(token)
-        if (token[0].isdigit() and token[-1] not in "bf") or token[:2].lower() in ("0x", "0b"):
+        prefixed = len(token) > 2 and token[:2].lower() in ("0x", "0b")
+        if prefixed or (token[0].isdigit() and token[-1] not in "bf"):
             return _number(token)
         if token[0].isalnum() or token[0] in "_.$":
             if token.lower() in REGISTERS:
