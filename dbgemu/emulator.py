@@ -176,7 +176,7 @@ class Emulator(FrontEnd):
         for number, spec in enumerate(ports):
             if spec.kind in ("null", "none"):
                 continue
-            backend = self._open(spec, f"serial{number}")
+            backend = self._open(spec, f"serial{number}", nographic=self.options.nographic)
             uart = self.machine.board.uarts[number]
             serial_link.join(uart, backend, self.machine.post, self._serial_event)
             if backend.monitor is not None:
@@ -184,8 +184,8 @@ class Emulator(FrontEnd):
         if monitor.kind not in ("null", "none"):
             self._attach_console(self._open(monitor, "monitor"), shared=False)
 
-    def _open(self, spec: ChardevSpec, label: str) -> Chardev:
-        backend = open_chardev(spec, self.io, nographic=self.options.nographic, label=label)
+    def _open(self, spec: ChardevSpec, label: str, *, nographic: bool = False) -> Chardev:
+        backend = open_chardev(spec, self.io, nographic=nographic, label=label)
         self._resources.callback(backend.close)
         return backend
 
@@ -196,7 +196,9 @@ class Emulator(FrontEnd):
     def _attach_console(self, backend: Chardev, *, shared: bool) -> None:
         from dbgemu.monitor.console import Console
 
-        Console(backend, self.session, COMMANDS.execute_for_gdb, shared=shared)
+        Console(
+            backend, self.session, COMMANDS.execute_for_gdb, shared=shared, machine_name=self.options.name
+        )
 
     # -- running ---------------------------------------------------------------------------------
 

@@ -155,7 +155,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("machine", "mini2440", "the same", "machine", _machine),
         Row("cpu", "arm920t", "the CPU (? lists them)", "cpu", _answering(_CPUS, value.cpu_model)),
         Row("m", "SIZE", "SDRAM in MiB, or with K, M, G (default: 64)", "memory", value.memory_size),
-        Row("name", "NAME", "a name for this machine, for titles", "name", value.guest_name),
+        Row("name", "NAME", "a name for this machine, which the monitor shows", "name", value.guest_name),
     ),
     "What is booted": (
         Row(

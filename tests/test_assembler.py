@@ -86,6 +86,10 @@ def test_numeric_labels_are_the_nearest_before_or_behind() -> None:
     assert words("1: b 1f; 1: b 1b; b 1f; 1: nop") == [0xEAFFFFFF, 0xEAFFFFFE, 0xEAFFFFFF, 0xE1A00000]
 
 
+def test_a_label_0_is_no_binary_number() -> None:
+    assert words("0: nop; b 0b; b 0f; 0: .word 0b11") == [0xE1A00000, 0xEAFFFFFD, 0xEAFFFFFF, 3]
+
+
 def test_arm_and_thumb_code_mix_and_a_thumb_functions_address_has_bit_0() -> None:
     program = assemble_program(
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
@@ -49,6 +50,7 @@ class Session:
             stdout=self.screen,
             stderr=self.screen,
             start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is a signal
         )
         self.unread = ""
 
@@ -187,6 +189,15 @@ def test_ctrl_a_c_switches_to_the_monitor_and_back(start: Start) -> None:
     assert session.status() == 0
 
 
+def test_the_monitor_can_have_the_terminal_and_ctrl_c_then_ends_the_emulator(start: Start) -> None:
+    session = start("-demo", "-nographic", "-serial", "null")
+    session.wait_for("(dbgemu) ")
+    assert "VM status: running" in session.command("info status", "(dbgemu) ")
+    session.type("\x03")
+    assert session.status() in (130, -signal.SIGINT)
+    assert termios.tcgetattr(session.screen) == session.mode
+
+
 def test_ctrl_a_h_lists_the_keys(start: Start) -> None:
     session = start("-demo", "-nographic")
     session.wait_for(PROMPT)
@@ -196,10 +207,10 @@ def test_ctrl_a_h_lists_the_keys(start: Start) -> None:
 
 def test_the_monitor_can_be_on_a_socket_of_its_own(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "monitor"
-    session = start("-demo", "-nographic", "-monitor", f"unix:{path},server,nowait", "-S")
+    session = start("-demo", "-nographic", "-monitor", f"unix:{path},server,nowait", "-S", "-name", "bench")
     with connect(path) as monitor:
         text = monitor.makefile("rw", newline="")
-        assert read_until(text, "(dbgemu) ")
+        assert read_until(text, "(dbgemu) ").startswith(f"dbgemu {__version__} monitor of bench - ")
         text.write("info status\n")
         text.flush()
         assert "VM status: paused" in read_until(text, "(dbgemu) ")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from dbgemu.demo import BASE, SOURCE, demo_elf, demo_program
+from dbgemu.demo import BASE, SOURCES, demo_elf, demo_program
 from dbgemu.machine import Machine, StopReason
 from dbgemu.target.boot import plan_boot
 from dbgemu.target.clock import NS_PER_SECOND
@@ -196,13 +196,19 @@ def test_every_instruction_has_its_source_line(elf: ELFFile) -> None:
     (unit,) = dwarf.iter_CUs()
     program = dwarf.line_program_for_CU(unit)
     states = [entry.state for entry in program.get_entries() if entry.state is not None]
-    assert [(state.address, state.line) for state in states if not state.end_sequence] == (
-        demo_program().lines
-    )
+    names = [file.name.decode() for file in program["file_entry"]]
+    assert names == [path.name for path in SOURCES]
+    source = [line for path in SOURCES for line in path.read_text().splitlines()]
+    texts = {path.name: path.read_text().splitlines() for path in SOURCES}
+    found = [
+        (state.address, texts[names[state.file - 1]][state.line - 1])
+        for state in states
+        if not state.end_sequence
+    ]
+    assert found == [(address, source[line - 1]) for address, line in demo_program().lines]
     assert states[-1].end_sequence
     assert states[-1].address == BASE + len(demo_program().data)
-    top = unit.get_top_DIE()
-    assert top.get_full_path() == str(SOURCE)
+    assert unit.get_top_DIE().get_full_path() == str(SOURCES[0])
 
 
 def test_words_are_variables_of_four_bytes(elf: ELFFile) -> None:
@@ -224,6 +230,25 @@ def test_the_elf_file_is_written_by_a_command(tmp_path: Path) -> None:
     path = tmp_path / "demo.elf"
     subprocess.run([sys.executable, "-m", "dbgemu.demo", path], check=True)
     assert path.read_bytes() == demo_elf()
+
+
+def test_the_tour_in_the_readme_shows_what_there_is() -> None:
+    program = demo_program()
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    labels = {label.address: label.name for label in program.labels}
+    source = [(path.name, n) for path in SOURCES for n, _ in enumerate(path.read_text().splitlines(), 1)]
+    places = {}
+    inside = ""
+    for address, line_number in program.lines:
+        inside = labels.get(address, inside)
+        places[source[line_number - 1]] = inside
+    shown = re.findall(r"(\w+) \(\) at (\w+\.s):(\d+)", readme)
+    assert len(shown) >= 6
+    for function, file, line in shown:
+        assert places[file, int(line)] == function
+    assert f"pc 0x{program['crash_here']:08x}" in readme
+    assert f"lr             0x{program['crash_here'] + 8:08x} " in readme
+    assert f"0x{program['line'] + 6:08x} <line+6>" in readme
 
 
 @pytest.mark.parametrize("arguments", [[], ["-h"], ["a", "b"], ["missing/demo.elf"]])

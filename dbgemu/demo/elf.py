@@ -7,7 +7,10 @@ Lines: DWARF version 2, sections 6.2 (line number program) and 7.5 (the entry of
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import PurePath
 
 from dbgemu.target.arm.assembler import Program
@@ -39,7 +42,7 @@ _ENTRIES: tuple[tuple[int, int, tuple[tuple[int, int], ...]], ...] = (
 )
 _ENCODING_UNSIGNED, _OP_ADDR = 7, 0x03
 _LANG_ASSEMBLER = 0x8001
-_LNS_COPY, _LNS_ADVANCE_PC, _LNS_ADVANCE_LINE = 1, 2, 3
+_LNS_COPY, _LNS_ADVANCE_PC, _LNS_ADVANCE_LINE, _LNS_SET_FILE = 1, 2, 3, 4
 _LNE_END_SEQUENCE, _LNE_SET_ADDRESS = 1, 2
 #: operands of the standard opcodes 1 to 9
 _OPCODE_LENGTHS = bytes((0, 1, 1, 1, 1, 0, 0, 0, 1))
@@ -69,15 +72,19 @@ class _Strings:
         return offset
 
 
-def write_elf(program: Program, entry: int, source: PurePath) -> bytes:
-    """The ELF file: ``program`` loaded at its base, started at ``entry``; ``source`` is its source file."""
+def write_elf(program: Program, entry: int, sources: Sequence[tuple[PurePath, int]]) -> bytes:
+    """The ELF file: ``program`` loaded at its base, started at ``entry``.
+
+    ``sources`` are the files that its source was put together from, all in one folder, and how many
+    lines each has.
+    """
     strings = _Strings()
     symbols, first_global = _symbols(program, strings)
     sections = [
         _Section(".text", program.data, flags=_ALLOC_WRITE_EXECUTE, address=program.base),
         _Section(".debug_abbrev", _abbreviations()),
-        _Section(".debug_info", _compilation_unit(program, source)),
-        _Section(".debug_line", _line_program(program, source.name)),
+        _Section(".debug_info", _compilation_unit(program, sources[0][0])),
+        _Section(".debug_line", _line_program(program, sources)),
         _Section(".symtab", symbols, _SHT_SYMTAB, link=6, info=first_global, entry_size=_SYM.size),
         _Section(".strtab", bytes(strings.data), _SHT_STRTAB),
     ]
@@ -201,21 +208,25 @@ def _text(text: str) -> bytes:
     return text.encode() + b"\0"
 
 
-def _line_program(program: Program, file_name: str) -> bytes:
+def _line_program(program: Program, sources: Sequence[tuple[PurePath, int]]) -> bytes:
     # minimum instruction length, is_stmt; line base and range are idle, as no special opcode is used
     settings = struct.pack("<2Bb2B", 1, 1, 1, 1, len(_OPCODE_LENGTHS) + 1)
-    tables = settings + _OPCODE_LENGTHS + b"\0" + file_name.encode() + b"\0\0\0\0\0"
-    steps = bytearray()
-    address, line = 0, 1
+    files = b"".join(_text(path.name) + b"\0\0\0" for path, _ in sources)
+    tables = settings + _OPCODE_LENGTHS + b"\0" + files + b"\0"
+    starts = list(accumulate((length for _, length in sources), initial=0))
+    steps = bytearray(b"\0" + _uleb(5) + bytes((_LNE_SET_ADDRESS,)) + struct.pack("<I", program.base))
+    address, file, line = program.base, 1, 1
     for place, number in program.lines:
-        if not address:
-            steps += b"\0" + _uleb(5) + bytes((_LNE_SET_ADDRESS,)) + struct.pack("<I", place)
-        elif place != address:
+        in_file = bisect_left(starts, number)
+        if in_file != file:
+            steps += bytes((_LNS_SET_FILE,)) + _uleb(in_file)
+        if place != address:
             steps += bytes((_LNS_ADVANCE_PC,)) + _uleb(place - address)
-        if number != line:
-            steps += bytes((_LNS_ADVANCE_LINE,)) + _sleb(number - line)
+        here = number - starts[in_file - 1]
+        if here != line:
+            steps += bytes((_LNS_ADVANCE_LINE,)) + _sleb(here - line)
         steps.append(_LNS_COPY)
-        address, line = place, number
+        address, file, line = place, in_file, here
     end = program.base + len(program.data)
     steps += bytes((_LNS_ADVANCE_PC,)) + _uleb(end - address)
     steps += bytes((0, 1, _LNE_END_SEQUENCE))

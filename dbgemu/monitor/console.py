@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from dbgemu.debug.session import DebugSession
 
 PROMPT = "(dbgemu) "
-_WELCOME = f"dbgemu {__version__} monitor - type 'help' for the commands"
 _ERASE = "\b \b"
 
 
@@ -31,11 +30,14 @@ class Console:
         execute: Callable[[DebugSession, str], str],
         *,
         shared: bool,
+        machine_name: str = "",
     ) -> None:
         self._backend = backend
         self._session = session
         self._execute = execute
         self._greet_on = ChardevEvent.FOCUSED if shared else ChardevEvent.OPENED
+        of_machine = f" of {machine_name}" if machine_name else ""
+        self._welcome = f"dbgemu {__version__} monitor{of_machine} - type 'help' for the commands"
         self._line = ""
         self._after_return = False
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -57,7 +59,7 @@ class Console:
     def _event(self, event: ChardevEvent) -> None:
         if event is self._greet_on:
             self._line = ""
-            self._print(f"{_WELCOME}\n{PROMPT}")
+            self._print(f"{self._welcome}\n{PROMPT}")
 
     # -- on the I/O thread ---------------------------------------------------------------------
 
