@@ -173,6 +173,16 @@ def test_any_accesses_are_survived_and_a_loaded_copy_goes_on_the_same(
     assert copy.snapshot() == original.snapshot()
 
 
+#: windows into a chip's own memory, which a reset does not clear
+_WINDOWS = {"MRCMDX", "MRCMDX1", "MRCMD"}
+
+
+def registers(rig: Rig) -> dict[str, int]:
+    """What a dump shows, but for windows into memory."""
+    dump = rig.device.dump()
+    return {item.register.name: item.value for item in dump if item.register.name not in _WINDOWS}
+
+
 @pytest.mark.parametrize("name", BLOCKS)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32))
@@ -192,4 +202,4 @@ def test_a_dump_changes_nothing_and_a_reset_is_like_new(name: str, seed: int) ->
     assert {line.level for line in rig.lines.values()} == {0}
     assert rig.clock.next_deadline() is None
     fresh = Rig(BLOCKS[name])
-    assert [v.value for v in rig.device.dump()] == [v.value for v in fresh.device.dump()]
+    assert registers(rig) == registers(fresh)
