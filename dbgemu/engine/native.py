@@ -37,11 +37,13 @@ def cache_folder() -> Path:
 
 
 def source_digest() -> str:
-    """A digest of every source that the generated code follows from, and of the host."""
+    """A digest of every source that the generated code may follow from, and of the host."""
     digest = hashlib.sha256()
     folders = [Path(str(package.__file__)).parent for package in (dbgemu.engine, dbgemu.target.arm)]
     for folder in folders:
         for path in sorted(folder.rglob("*.py")):
+            if "assembler" in path.parts:
+                continue  # it has no part in the engine
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     features = llvm.get_host_cpu_features().flatten()
     for part in (llvmlite.__version__, llvm.get_default_triple(), llvm.get_host_cpu_name(), features):
@@ -126,9 +128,11 @@ class NativeCode:
 
 
 def stderr_progress(text: str) -> None:
-    """Show one line that the next one overwrites, where standard error is a terminal."""
+    """Show one line that the next one overwrites; without a terminal, only what ends a line."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    elif text.endswith("\n"):
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def load_interpreter(progress: Progress = stderr_progress) -> NativeCode:
