@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from linux_guest import guest_folder
 from pygdbmi.gdbcontroller import GdbController
 from support import serve
 
@@ -33,12 +33,8 @@ _PATIENCE = 20
 
 
 def guest_file(name: str) -> Path:
-    """A file of the Linux guest; the test is skipped where there is none."""
-    folder = Path(os.environ.get("DBGEMU_GUEST", Path(__file__).parents[2] / "shared" / "guest"))
-    path = folder / name
-    if not path.exists():
-        pytest.skip(f"there is no Linux guest at {folder} (set DBGEMU_GUEST)")
-    return path
+    """A file of the Linux guest (see :func:`linux_guest.guest_folder`)."""
+    return guest_folder() / name
 
 
 def compile_program(folder: Path, source: str, *options: str) -> Path:
