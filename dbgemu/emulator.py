@@ -9,7 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
+from dbgemu import semihosting_setup
 from dbgemu.debug.events import FrontEnd, StopEvent, StopKind
+from dbgemu.debug.semihosting.config import SemihostingConfig
 from dbgemu.debug.session import DebugSession
 from dbgemu.errors import OptionError
 from dbgemu.gdbstub.server import GdbServer
@@ -20,6 +22,7 @@ from dbgemu.host.flash_image import open_nand_image, open_nor_image
 from dbgemu.host.iothread import IoThread
 from dbgemu.machine import Machine
 from dbgemu.monitor.commands import COMMANDS
+from dbgemu.option_semihosting import SemihostingOptions
 from dbgemu.options import Options
 from dbgemu.target.boot import STEPPINGSTONE_SIZE, BootPlan, plan_boot
 from dbgemu.target.chips.nor_flash import NorFlash
@@ -78,7 +81,7 @@ class Emulator(FrontEnd):
     def __init__(self, options: Options) -> None:
         self.options = options
         self._ended = threading.Event()
-        self._failed = False
+        self._status = 0
         self._resources = ExitStack()
         try:
             self._build()
@@ -111,10 +114,14 @@ class Emulator(FrontEnd):
         if options.gdb is not None:
             self._serve_gdb(options.gdb)
         self._connect()
+        if options.semihosting_options is not None:
+            self._serve_semihosting(options.semihosting_options)
         enter(self.session.close)
 
     def _board(self, plan: BootPlan | None) -> Mini2440:
         options, enter = self.options, self._resources.callback
+        #: in seconds since 1970
+        self._rtc_start = options.rtc.seconds()
         nand = nor = None
         if options.mtdblock is not None:
             nand = open_nand_image(options.mtdblock, options.nand, snapshot=options.snapshot)
@@ -128,7 +135,7 @@ class Emulator(FrontEnd):
             nand_image=nand,
             nor_image=nor,
             boot_switch=boot_switch(options, plan),
-            rtc_start=options.rtc.seconds(),
+            rtc_start=self._rtc_start,
             period_ps=options.clock.period_ps,
         )
         board.boot_plan = plan
@@ -159,7 +166,7 @@ class Emulator(FrontEnd):
         return write
 
     def _serve_gdb(self, where: str) -> None:
-        server = GdbServer(self.session, where, monitor=COMMANDS.execute_for_gdb)
+        server = GdbServer(self.session, where, monitor=COMMANDS.execute_for_gdb, program=self.options.kernel)
 
         async def start() -> None:
             server.start(self.io.loop)
@@ -184,6 +191,41 @@ class Emulator(FrontEnd):
         if monitor.kind not in ("null", "none"):
             self._attach_console(self._open(monitor, "monitor"), shared=False)
 
+    def _serve_semihosting(self, options: SemihostingOptions) -> None:
+        ports, monitor = self.options.ports()
+        if options.console is not None:
+            backend = self._open(options.console, "semihosting")
+            console = semihosting_setup.chardev_console(backend)
+            semihosting_setup.connect_input(console, backend, self.machine.post)
+        else:
+            console = semihosting_setup.standard_console()
+            if not any(spec.kind == "stdio" for spec in (*ports, monitor)):
+                backend = self._open_stdio()
+                semihosting_setup.connect_input(console, backend, self.machine.post)
+        words = options.arguments or (str(self.options.kernel or ""), *self.options.append.split())
+        config = SemihostingConfig(
+            target=options.target,
+            user=options.user,
+            folder=self.options.semihosting_dir,
+            command_line=" ".join(words).encode("utf-8", "surrogateescape"),
+            epoch=self._rtc_start,
+            free_memory=semihosting_setup.free_memory(self.machine.board.boot_plan, self.options.memory),
+        )
+        try:
+            semihosting = self.session.serve_semihosting(config, console)
+        except OSError as error:
+            raise OptionError(
+                f"-semihosting-dir: '{config.folder}' cannot be used: {error.strerror}"
+            ) from None
+        self._resources.callback(semihosting.close)
+
+    def _open_stdio(self) -> Chardev:
+        from dbgemu.host.stdio import StdioChardev
+
+        backend = StdioChardev(self.io, signals=True, raw=False)
+        self._resources.callback(backend.close)
+        return backend
+
     def _open(self, spec: ChardevSpec, label: str, *, nographic: bool = False) -> Chardev:
         backend = open_chardev(spec, self.io, nographic=nographic, label=label)
         self._resources.callback(backend.close)
@@ -207,14 +249,15 @@ class Emulator(FrontEnd):
         if not self.options.stopped:
             self.session.resume(by=self)
         self._ended.wait()
-        return 1 if self._failed else 0
+        return self._status
 
     def stopped(self, event: StopEvent) -> None:
         """The machine stopped: end where no debugger could go on."""
         if event.kind is StopKind.ERROR:
-            self._failed = True
+            self._status = 1
             self._ended.set()
         elif event.kind is StopKind.SHUTDOWN:
+            self._status = event.status
             self._ended.set()
 
     def quitting(self) -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Protocol
 
 from dbgemu.engine.cpu import Cpu, WatchHit
 from dbgemu.engine.native import NativeCode
@@ -22,6 +23,16 @@ _FOREVER = 1 << 62
 _MAX_LAG = 1.0
 
 
+class SemihostingHost(Protocol):
+    """Who executes the guest's semihosting calls, on the machine's thread."""
+
+    def serve(self) -> bool:
+        """Execute the call at the pc; False when it was not, or nothing is to follow it."""
+
+    def reset(self) -> None:
+        """The board was reset: nobody has a use for open files any more."""
+
+
 class StopReason(Enum):
     """Why :meth:`Machine.run` returned."""
 
@@ -29,15 +40,21 @@ class StopReason(Enum):
     LIMIT = auto()
     BREAKPOINT = auto()
     WATCHPOINT = auto()
+    CATCH = auto()
+    SEMIHOSTING = auto()
 
 
 @dataclass(frozen=True)
 class Stop:
-    """A stop: its reason, the next instruction's address and, at a watchpoint, the access."""
+    """A stop: its reason, the next instruction's address and, at a watchpoint, the access.
+
+    ``caught`` is what the CPU caught: see :meth:`Cpu.take_caught`; 0 where a device's code asked to stop.
+    """
 
     reason: StopReason
     pc: int
     watch: WatchHit | None = None
+    caught: int = 0
 
 
 class _ClockDriver:
@@ -73,12 +90,17 @@ class Machine:
         self.board = board
         self.cpu = Cpu(board.bus, code)
         self.lock = threading.RLock()
+        #: executes semihosting calls, which the CPU is told to take; they stop the machine without it
+        self.semihosting: SemihostingHost | None = None
         #: never wait for the host's clock when the guest idles
         self.warp = warp
         self._stop_requested = False
         self._wake = threading.Event()
         self._posted: deque[Callable[[], None]] = deque()
         self._requests: set[PowerRequest] = set()
+        self._catch_requested = False
+        #: called when the guest, not a debugger, has reset the board
+        self.on_guest_reset: list[Callable[[], None]] = []
         #: inside :meth:`step`
         self._stepping = False
         #: the pc of a guest that idles
@@ -106,14 +128,25 @@ class Machine:
         self.cpu.request_exit()
         self._wake.set()
 
+    def request_catch(self) -> None:
+        """Make :meth:`run` return at the next instruction, with StopReason.CATCH.
+
+        Only from the machine's thread: from what listens to devices.
+        """
+        self._catch_requested = True
+        self.cpu.request_attention()
+
     # -- with the lock ---------------------------------------------------------------------------
 
     def reset(self) -> None:
         """The system reset: the next run starts at the reset vector, or what was loaded."""
         with self.lock:
             self._idle_pc = None
+            self._catch_requested = False
             self.board.reset()
             self.cpu.reset()
+            if self.semihosting is not None:
+                self.semihosting.reset()
             for name, value in self.board.start_registers().items():
                 self.cpu.write_register(name, value)
 
@@ -134,14 +167,15 @@ class Machine:
     def run(self, instructions: int | None = None) -> Stop:
         """Execute until a stop, at most ``instructions``; idle time is paced to the host's clock.
 
-        A break- or watchpoint on the first instruction is passed over.
+        A breakpoint on the first instruction is passed over, a watchpoint if it was the last stop.
         """
         with self.lock:
             end = _FOREVER if instructions is None else self.cpu.instructions + instructions
             self._epoch = time.monotonic() - self.board.clock.now / NS_PER_SECOND
             reason = self._run_until(end)
             watch = self.cpu.watch_hit if reason is StopReason.WATCHPOINT else None
-            return Stop(reason, self.cpu.pc, watch)
+            caught = self.cpu.take_caught() if reason is StopReason.CATCH else 0
+            return Stop(reason, self.cpu.pc, watch, caught)
 
     def step(self, *, interrupts: bool = False) -> Stop:
         """Execute one instruction, with interrupts held back unless ``interrupts`` is set.
@@ -172,9 +206,12 @@ class Machine:
                 self._stop_requested = False
                 cpu.take_requests()
                 return StopReason.REQUEST
+            if self._catch_requested:
+                self._catch_requested = False
+                return StopReason.CATCH
             if self._requests:
                 self._attend()
-                if self._stepping:
+                if self._stepping and not self._catch_requested:
                     return StopReason.LIMIT
                 continue
             if cpu.instructions >= end:
@@ -194,10 +231,35 @@ class Machine:
                 return StopReason.BREAKPOINT
             if code is StopCode.WATCHPOINT:
                 return StopReason.WATCHPOINT
+            if code is StopCode.CATCH:
+                return StopReason.CATCH
+            if code is StopCode.SEMIHOSTING:
+                if self.semihosting is None or not self.semihosting.serve():
+                    return StopReason.SEMIHOSTING
+                resume = False
             if code is StopCode.REQUEST:
                 _, idle = cpu.take_requests()
                 if idle:
                     self._idle()
+
+    def wait_until(self, ready: Callable[[], bool], *, patience: float = 0.0) -> bool:
+        """Stand still until ``ready``, or until ``patience`` seconds after a stop is requested: then False.
+
+        For a semihosting call, on the machine's thread. What is posted is run: only that makes it ready.
+        """
+        end: float | None = None
+        while True:
+            self._wake.clear()
+            self._run_posted()
+            if ready():
+                return True
+            if self._stop_requested and end is None:
+                end = time.monotonic() + patience
+            if end is not None and time.monotonic() >= end:
+                self._stop_requested = False
+                self.cpu.take_requests()
+                return False
+            self._wake.wait(None if end is None else max(0.0, end - time.monotonic()))
 
     def _run_posted(self) -> None:
         while self._posted:
@@ -214,10 +276,15 @@ class Machine:
         """Do what the guest asked of the machine."""
         if PowerRequest.RESET in self._requests:
             self._requests.clear()
-            self.reset()
+            self._reset_by_guest()
         elif PowerRequest.SLEEP in self._requests:
             self._requests.clear()
             self._sleep()
+
+    def _reset_by_guest(self) -> None:
+        self.reset()
+        for listener in self.on_guest_reset:
+            listener()
 
     # -- idle ------------------------------------------------------------------------------------
 
@@ -228,7 +295,7 @@ class Machine:
         """
         self._idle_pc = self.cpu.pc
         while not self._stepping and not self.cpu.interrupt_requested and not self._requests:
-            if self._stop_requested:
+            if self._stop_requested or self._catch_requested:
                 return
             self._pass_time()
         self._idle_pc = None
@@ -236,11 +303,13 @@ class Machine:
 
     def _sleep(self) -> None:
         """Let time pass until something wakes the chip, which then is reset (UM 7-15)."""
-        while not self._stepping and not self._stop_requested and not self.board.wake_requested():
+        while not (
+            self._stepping or self._stop_requested or self._catch_requested or self.board.wake_requested()
+        ):
             self._pass_time()
         if self.board.wake_requested():
             self.board.prepare_wake_up()
-            self.reset()
+            self._reset_by_guest()
         else:
             self._requests.add(PowerRequest.SLEEP)
 

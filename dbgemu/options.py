@@ -17,6 +17,7 @@ from dbgemu import __version__
 from dbgemu import option_values as value
 from dbgemu.errors import OptionError
 from dbgemu.host.chardev import FORMS, ChardevSpec, parse_chardev
+from dbgemu.option_semihosting import SemihostingOptions, existing_folder, semihosting_config
 from dbgemu.option_values import ClockRate, RtcBase
 from dbgemu.options_refused import MEANINGLESS, MISSING, refusal
 from dbgemu.target.chips.nand_parts import DEFAULT_PART, PARTS, NandPart
@@ -55,6 +56,9 @@ class Options:
     nographic: bool = False
     gdb: str | None = None
     stopped: bool = False
+    semihosting: bool = False
+    semihosting_config: SemihostingOptions | None = None
+    semihosting_dir: Path | None = None
     rtc: RtcBase = field(default_factory=RtcBase)
     clock: ClockRate = field(default_factory=ClockRate)
     warp: bool = False
@@ -68,13 +72,21 @@ class Options:
         """Idle time passes at once: ``-warp``, or ``sleep=off`` in ``-icount``."""
         return self.warp or self.clock.warp
 
+    @property
+    def semihosting_options(self) -> SemihostingOptions | None:
+        """How semihosting calls are answered; None: they are exceptions like all SVCs."""
+        options = self.semihosting_config or SemihostingOptions(enabled=self.semihosting)
+        return options if options.enabled else None
+
     def ports(self) -> tuple[tuple[ChardevSpec, ...], ChardevSpec]:
         """What the three serial ports and the monitor are connected to, defaults filled in.
 
         QEMU's rules for ``-nographic``, which hold here always as there is no window that could show
         a port: what was not given shares the terminal, where it is free.
         """
-        free = not any(spec.kind == "stdio" for spec in (*self.serial, *filter(None, (self.monitor,))))
+        console = self.semihosting_config.console if self.semihosting_config else None
+        given = (*self.serial, self.monitor, console)
+        free = not any(spec.kind == "stdio" for spec in given if spec is not None)
         if self.serial:
             first = self.serial[0]
             default = "stdio" if free and self.nographic else "none"
@@ -183,6 +195,21 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("gdb", "DEV", "serve GDB at tcp:HOST:PORT or unix:PATH", "gdb", value.gdb_server),
         Row("s", "", "the same as -gdb tcp::1234", "gdb", lambda _: "tcp::1234"),
         Row("S", "", "do not start the CPU: a debugger will", "stopped", _flag),
+        Row("semihosting", "", "answer the guest's semihosting calls", "semihosting", _flag),
+        Row(
+            "semihosting-config",
+            "K=V,...",
+            "with enable, target, chardev, userspace, arg",
+            "semihosting_config",
+            semihosting_config,
+        ),
+        Row(
+            "semihosting-dir",
+            "DIR",
+            "whose files these calls may use (default: none)",
+            "semihosting_dir",
+            existing_folder,
+        ),
         Row("d", "ITEM,...", "log these (help lists them)", "log_items", _answering(_LOGS, _log_items)),
         Row("D", "FILE", "log to FILE instead of the terminal", "log_file", value.writable_file),
     ),
@@ -274,7 +301,8 @@ def _check_together(options: Options) -> None:
     """Refuse what cannot be used at the same time, or not alone."""
     if len(options.serial) > SERIAL_PORTS:
         raise OptionError(f"-serial is given {len(options.serial)} times, but the board has 3 serial ports")
-    if sum(spec.kind == "stdio" for spec in (*options.serial, *filter(None, (options.monitor,)))) > 1:
+    given = (*options.serial, options.monitor, (options.semihosting_config or SemihostingOptions()).console)
+    if sum(spec.kind == "stdio" for spec in given if spec is not None) > 1:
         raise OptionError("the terminal can be used only once: give stdio to one of -serial and -monitor")
     if options.initrd and not options.kernel:
         raise OptionError("-initrd needs a kernel to give it to: add -kernel FILE")
@@ -282,6 +310,10 @@ def _check_together(options: Options) -> None:
         raise OptionError("-append needs a kernel to give it to: add -kernel FILE")
     if not (options.kernel or options.demo or options.mtdblock or options.pflash or options.stopped):
         raise OptionError("there is nothing to boot: give -kernel, -mtdblock, -pflash or -demo")
+    if options.semihosting_dir and not options.semihosting_options:
+        raise OptionError("-semihosting-dir is for the guest's semihosting calls: add -semihosting")
+    if options.semihosting and not options.semihosting_options:
+        raise OptionError("-semihosting cannot be used with enable=off in -semihosting-config")
     if options.demo and options.kernel:
         raise OptionError("-demo boots firmware of its own, so it cannot be used with -kernel")
 

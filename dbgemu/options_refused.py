@@ -80,8 +80,6 @@ MISSING: dict[str, str] = {
     "incoming": "migration",
     "trace": "trace events",
     "plugin": "plugins",
-    "semihosting": "semihosting",
-    "semihosting-config": "semihosting",
     "no-reboot": "a way to stop at a reset",
     "action": "a way to stop at a reset",
     "no-shutdown": "a way to stop at a shutdown",

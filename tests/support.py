@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from dbgemu.debug.session import DebugSession
+from dbgemu.engine.conditions import UntranslatableError
 from dbgemu.engine.cpu import TranslationFault, WatchHit
 from dbgemu.gdbstub.framing import checksum
 from dbgemu.gdbstub.server import GdbServer
@@ -36,6 +37,13 @@ _BANKED += [f"r{n}_{mode}" for mode in ("irq", "svc", "abt", "und") for n in (13
 _BANKED += [f"spsr_{mode}" for mode in ("fiq", "irq", "svc", "abt", "und")]
 
 
+class FakeConditions:
+    """No code can be generated for a fake CPU: every condition is left to Python."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise UntranslatableError(f"a fake CPU has no {name}")
+
+
 class FakeCpu:
     """Registers are a dict, memory is what is on the bus, instructions do nothing."""
 
@@ -49,6 +57,7 @@ class FakeCpu:
         self.registers |= dict.fromkeys(_BANKED, 0) | dict.fromkeys(self.cp15_registers, 0)
         self.registers["r15"] = START
         self.instructions = 0
+        self.conditions = FakeConditions()
         self.breakpoints: set[int] = set()
         self.watchpoints: list[tuple[int, int, bool, bool]] = []
         #: what the instruction at an address does, instead of nothing
@@ -61,6 +70,9 @@ class FakeCpu:
 
     def read_register(self, name: str) -> int:
         return self.registers[self._name(name)]
+
+    def set_catches(self, vectors: int, events: int) -> None:
+        self.catches = (vectors, events)
 
     def read_core(self) -> tuple[int, ...]:
         return (*(self.registers[f"r{number}"] for number in range(16)), self.registers["cpsr"])
@@ -96,6 +108,9 @@ class FakeCpu:
 
     def remove_watchpoint(self, address: int, length: int, *, read: bool, write: bool) -> None:
         self.watchpoints.remove((address, length, read, write))
+
+    def pass_access(self) -> None:
+        pass
 
 
 class FakeMachine:

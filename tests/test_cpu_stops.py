@@ -487,3 +487,21 @@ def test_conditional_instructions_go_on_in_a_page_with_breakpoints(guest) -> Non
     for each in (guest, reference):
         assert each.step(2 * len(CONDITIONS)) is LIMIT
     assert guest.cpu.save() == reference.cpu.save()
+
+
+@pytest.mark.parametrize("first", ["pc", "cpsr"])
+def test_the_pc_and_the_thumb_state_are_written_in_any_order(guest, first) -> None:
+    guest.load("nop; movs r0, #1; movs r0, #2", thumb=True)
+    guest["cpsr"] = Mode.SVC
+    values = {"pc": CODE + 2, "cpsr": Mode.SVC | 0x20}
+    for name in (first, *values):
+        guest[name] = values[name]
+    guest.step(1)
+    assert (guest["pc"], guest["r0"]) == (CODE + 4, 1)
+
+
+def test_a_pc_between_two_arm_instructions_means_the_first(guest) -> None:
+    guest.start("mov r0, #1; mov r0, #2")
+    guest["pc"] = CODE + 2
+    guest.step(1)
+    assert (guest["pc"], guest["r0"]) == (CODE + 4, 1)

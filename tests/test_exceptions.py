@@ -326,10 +326,11 @@ def test_a_register_that_does_not_exist_is_refused(guest, name) -> None:
         guest.cpu.write_register(name, 1)
 
 
-def test_the_pc_is_written_aligned_to_the_instruction_set(guest) -> None:
-    guest["cpsr"] = SVC_MASKED
+def test_the_pc_that_was_written_is_aligned_to_the_instruction_set_when_it_runs(guest) -> None:
+    guest.start("mov r0, #1; mov r0, #2", cpsr=SVC_MASKED, r0=0)
     guest["pc"] = CODE + 3
-    assert guest["r15"] == CODE
+    guest.step()
+    assert (guest["r0"], guest["pc"]) == (1, CODE + 4)
     guest["cpsr"] = SVC_MASKED | T
     guest["pc"] = CODE + 3
     assert guest["pc"] == CODE + 2

@@ -14,6 +14,7 @@ from dbgemu.gdbstub.framing import (
     checksum,
     escape,
     frame,
+    hexadecimal,
     lone_packet,
     run_length_encode,
     unescape,
@@ -190,3 +191,15 @@ def test_a_reader_tells_whether_part_of_a_packet_is_there() -> None:
     assert reader.pending
     reader.feed(b"7")
     assert not reader.pending
+
+
+@given(st.lists(st.tuples(st.sampled_from(b"\0\xff\x0f\xf0\x55"), st.integers(1, 120)), max_size=8))
+def test_memory_reads_the_same_whatever_runs_are_in_it(runs) -> None:
+    data = b"".join(bytes([byte]) * count for byte, count in runs)
+    assert expand_runs(hexadecimal(data)) == data.hex().encode()
+
+
+@pytest.mark.parametrize("byte", [b"\0", b"\xff"])
+def test_cleared_and_erased_memory_takes_little_room(byte) -> None:
+    assert len(hexadecimal(byte * 1000)) < 100
+    assert len(hexadecimal(b"abc" + byte * 1000 + b"def")) < 100

@@ -214,7 +214,8 @@ def test_memory_is_read_and_written(target) -> None:
 def test_the_memory_map_is_understood(gdb) -> None:
     shown = gdb.execute("info mem")
     assert re.search(r"0x30000000 0x34000000 rw", shown)
-    assert re.search(r"0x00000000 0x[0-9a-f]+\s+ro", shown)
+    assert re.search(r"0x00000000 0x00004000 flash blocksize 0x4000", shown)
+    assert re.search(r"0x00010000 0x00200000 flash blocksize 0x10000", shown)
 
 
 @needs_gcc

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from dbgemu.debug.conditions import Conditional, NativeFilter
+from dbgemu.engine.cpu import TranslationFault
 
 if TYPE_CHECKING:
     from dbgemu.debug.events import FrontEnd
     from dbgemu.engine.cpu import Cpu
 
 
+#: marks the physical addresses among the keys of the book
+_PHYSICAL = 1 << 32
+
+
 @dataclass(eq=False)
 class Breakpoint:
-    """A stop before the instruction at virtual ``address``.
+    """A stop before the instruction at virtual ``address``, or a ``physical`` one under any other.
 
     A software and a hardware breakpoint do the same here (neither changes memory); the kind is kept
     because debuggers ask to be told which one was hit.
@@ -30,8 +38,18 @@ class Breakpoint:
     ignore: int = 0
     #: stop only when this gives True
     condition: Callable[[], bool] | None = None
+    #: run at each hit that is a reason to stop; the machine runs on when it gives False
+    action: Callable[[], bool] | None = None
+    #: it stays, with its action, when its owner leaves
+    persistent: bool = False
     #: how often it was reached with its condition true
     hits: int = 0
+    physical: bool = False
+
+    @property
+    def key(self) -> int:
+        """Where the book keeps it: physical addresses come behind the virtual ones."""
+        return self.address | (_PHYSICAL if self.physical else 0)
 
     def reached(self) -> bool:
         """Count one arrival; True when it is a reason to stop."""
@@ -41,7 +59,7 @@ class Breakpoint:
         if self.ignore:
             self.ignore -= 1
             return False
-        return True
+        return self.action is None or self.action()
 
 
 class BreakpointBook:
@@ -50,11 +68,19 @@ class BreakpointBook:
     Several may stand at one address: the CPU's is set with the first and taken away with the last.
     """
 
-    def __init__(self, cpu: Cpu) -> None:
+    def __init__(self, cpu: Cpu, numbers: Iterator[int]) -> None:
         self._cpu = cpu
         self._by_id: dict[int, Breakpoint] = {}
+        #: called with a point and whether it was added, or else removed
+        self.on_change: Callable[[Breakpoint, bool], None] = lambda point, added: None
         self._at: dict[int, tuple[Breakpoint, ...]] = {}
-        self._last_id = 0
+        #: addresses where the CPU stops for someone who keeps books of their own
+        self._claims: Counter[int] = Counter()
+        #: gives the conditions of those that claim an address
+        self.claimants: Callable[[int], tuple[Conditional, ...]] = lambda address: ()
+        self._filter = NativeFilter(cpu)
+        self._numbers = numbers
+        self._physical = 0
 
     def __iter__(self) -> Iterator[Breakpoint]:
         return iter(self._by_id.values())
@@ -70,6 +96,17 @@ class BreakpointBook:
         """Those at ``address``, in the order they were set; disabled ones too."""
         return self._at.get(address, ())
 
+    def here(self, pc: int) -> tuple[Breakpoint, ...]:
+        """Those at virtual address ``pc``, and at the physical address that it is mapped to now."""
+        found = self._at.get(pc, ())
+        if self._physical:
+            try:
+                physical = self._cpu.translate(pc)
+            except TranslationFault:
+                return found
+            found += self._at.get(physical | _PHYSICAL, ())
+        return found
+
     def add(
         self,
         owner: FrontEnd | None,
@@ -77,15 +114,22 @@ class BreakpointBook:
         *,
         hardware: bool = False,
         temporary: bool = False,
+        physical: bool = False,
     ) -> Breakpoint:
-        """Set a breakpoint at virtual ``address``."""
-        self._last_id += 1
-        breakpoint_ = Breakpoint(self._last_id, owner, address, hardware, temporary)
+        """Set a breakpoint at virtual ``address``, or a ``physical`` one."""
+        breakpoint_ = Breakpoint(next(self._numbers), owner, address, hardware, temporary, physical=physical)
         self._by_id[breakpoint_.id] = breakpoint_
-        here = self._at.get(address, ())
-        self._at[address] = (*here, breakpoint_)
-        if not here:
-            self._cpu.add_breakpoint(address)
+        here = self._at.get(breakpoint_.key, ())
+        self._at[breakpoint_.key] = (*here, breakpoint_)
+        if physical:
+            self._physical += 1
+            if not here:
+                self._cpu.add_breakpoint(address, physical=True)
+        else:
+            self._filter.changed(address)
+            if not here and not self._claims[address]:
+                self._cpu.add_breakpoint(address)
+        self.on_change(breakpoint_, True)
         return breakpoint_
 
     def find(self, owner: FrontEnd | None, address: int, hardware: bool) -> Breakpoint | None:
@@ -99,15 +143,54 @@ class BreakpointBook:
         """Take the breakpoint away; nothing happens when it is gone already."""
         if self._by_id.pop(breakpoint_.id, None) is None:
             return
-        address = breakpoint_.address
-        left = tuple(other for other in self._at[address] if other is not breakpoint_)
+        address, key = breakpoint_.address, breakpoint_.key
+        left = tuple(other for other in self._at[key] if other is not breakpoint_)
         if left:
-            self._at[address] = left
+            self._at[key] = left
         else:
-            del self._at[address]
-            self._cpu.remove_breakpoint(address)
+            del self._at[key]
+        if breakpoint_.physical:
+            self._physical -= 1
+            if not left:
+                self._cpu.remove_breakpoint(address, physical=True)
+        else:
+            self._filter.changed(address)
+            if not left and not self._claims[address]:
+                self._cpu.remove_breakpoint(address)
+        self.on_change(breakpoint_, False)
 
     def remove_owned(self, owner: FrontEnd) -> None:
-        """Take away all that ``owner`` set."""
+        """Take away all that ``owner`` set; persistent ones stay, and are nobody's."""
         for breakpoint_ in [item for item in self._by_id.values() if item.owner is owner]:
-            self.remove(breakpoint_)
+            if breakpoint_.persistent:
+                breakpoint_.owner = None
+            else:
+                self.remove(breakpoint_)
+
+    def set_condition(self, breakpoint_: Breakpoint, condition: Callable[[], bool] | None) -> None:
+        """Let ``breakpoint_`` stop only when ``condition`` is true; always with None."""
+        breakpoint_.condition = condition
+        self._filter.changed(breakpoint_.address)
+
+    def passed_by(self, address: int) -> None:
+        """The machine came by ``address`` and no breakpoint there was a reason to stop."""
+        points: tuple[Conditional, ...] = self.at(address)
+        if address in self._claims:
+            points += self.claimants(address)
+        self._filter.passed(address, points)
+
+    def claim(self, address: int) -> None:
+        """Let the CPU stop in front of virtual ``address`` for something that is no breakpoint."""
+        self._filter.changed(address)
+        self._claims[address] += 1
+        if self._claims[address] == 1 and address not in self._at:
+            self._cpu.add_breakpoint(address)
+
+    def disclaim(self, address: int) -> None:
+        """Take one claim of ``address`` back."""
+        self._filter.changed(address)
+        self._claims[address] -= 1
+        if not self._claims[address]:
+            del self._claims[address]
+            if address not in self._at:
+                self._cpu.remove_breakpoint(address)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from dbgemu.debug.breakpoints import Breakpoint
+    from dbgemu.debug.catchpoints import Catchpoint
+    from dbgemu.debug.semihosting.files import RemoteHost
+    from dbgemu.debug.transactions import Transaction
     from dbgemu.debug.watchpoints import Watchpoint
     from dbgemu.engine.cpu import WatchHit
 
@@ -19,8 +22,32 @@ class StopKind(Enum):
     STEP = "stepped"
     BREAKPOINT = "breakpoint"
     WATCHPOINT = "watchpoint"
+    CATCHPOINT = "catchpoint"
+    LIMIT = "ran as far as wanted"
     SHUTDOWN = "shutdown"
     ERROR = "emulator error"
+
+
+class ChangeKind(Enum):
+    """What a front end can change that others may show."""
+
+    POINT_ADDED = "point added"
+    POINT_REMOVED = "point removed"
+    MEMORY = "memory written"
+    REGISTERS = "registers written"
+
+
+class Change(NamedTuple):
+    """One change, made by front end ``by`` (None: by a script, or the session itself)."""
+
+    kind: ChangeKind
+    by: FrontEnd | None
+    #: of POINT_ADDED and POINT_REMOVED
+    point: Breakpoint | Watchpoint | Catchpoint | None = None
+    #: of MEMORY: so many bytes from there, virtual or physical
+    address: int = 0
+    length: int = 0
+    physical: bool = False
 
 
 class StopEvent(NamedTuple):
@@ -39,6 +66,14 @@ class StopEvent(NamedTuple):
     #: the access that a watchpoint stopped before it took effect
     hit: WatchHit | None = None
     message: str = ""
+    #: the access in words, where it goes to a device; ``message`` has it too
+    transaction: Transaction | None = None
+    #: those that caused it
+    catchpoints: tuple[Catchpoint, ...] = ()
+    #: with SHUTDOWN: the exit status of a guest that told of its end
+    status: int = 0
+    #: a step that executed nothing: a semihosting call has to wait, which it must not do there
+    waits: bool = False
 
 
 class FrontEnd:
@@ -56,11 +91,19 @@ class FrontEnd:
         """True while someone behind this front end believes that the machine stands still."""
         return False
 
+    @property
+    def semihosting(self) -> RemoteHost | None:
+        """Who executes semihosting calls on this front end's side, if it can just now. On any thread."""
+        return None
+
     def stopped(self, event: StopEvent) -> None:
         """The machine stopped. Not told to the front end whose own step ended: it has the result."""
 
     def resumed(self, by: FrontEnd | None) -> None:
         """``by`` (another front end, or the program itself) let the machine run."""
+
+    def changed(self, change: Change) -> None:
+        """Another front end set or took away a point, or wrote memory or registers."""
 
     def was_reset(self, by: FrontEnd | None) -> None:
         """``by`` reset the board."""

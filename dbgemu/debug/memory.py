@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dbgemu.debug.events import Change, ChangeKind, FrontEnd
 from dbgemu.engine.cpu import TranslationFault
 from dbgemu.target.bus import BusError
 
@@ -29,16 +31,22 @@ class MemoryAccess:
         self._cpu = session.machine.cpu
         self._bus = session.machine.board.bus
 
-    def read(self, address: int, length: int) -> bytes:
-        """``length`` bytes from virtual ``address``: all of them, or an error."""
-        return self._session.call(lambda: self._cpu.read_memory(address, length))
+    def read(self, address: int, length: int, *, table: int | None = None) -> bytes:
+        """``length`` bytes from virtual ``address``: all of them, or an error.
 
-    def read_front(self, address: int, length: int) -> bytes:
+        With ``table`` as the translation table at that physical address maps it, MMU on or off: another
+        process's memory.
+        """
+        if table is None:
+            return self._session.call(lambda: self._cpu.read_memory(address, length))
+        return self._session.call(lambda: self._cpu.read_memory(address, length, table=table))
+
+    def read_front(self, address: int, length: int, *, physical: bool = False) -> bytes:
         """Like :meth:`read`, but cut where memory ends; an error only when nothing can be read."""
-        return self._session.call(lambda: self._read_front(address, length))
+        read = self._bus.peek if physical else self._cpu.read_memory
+        return self._session.call(lambda: self._read_front(address, length, read))
 
-    def _read_front(self, address: int, length: int) -> bytes:
-        read = self._cpu.read_memory
+    def _read_front(self, address: int, length: int, read: Callable[[int, int], bytes]) -> bytes:
         try:
             return read(address, length)
         except MEMORY_ERRORS:
@@ -55,14 +63,41 @@ class MemoryAccess:
                 address = stop
             return bytes(chunks)
 
-    def write(self, address: int, data: bytes) -> None:
-        """Write ``data`` from virtual ``address``."""
-        self._session.call(lambda: self._cpu.write_memory(address, data))
+    def write(
+        self, address: int, data: bytes, *, table: int | None = None, by: FrontEnd | None = None
+    ) -> None:
+        """Write ``data`` from virtual ``address`` for ``by``; ``table`` as for :meth:`read`.
+
+        Code that is written is executed so from the next instruction on.
+        """
+        if table is None:
+            self._session.call(lambda: self._cpu.write_memory(address, data))
+        else:
+            self._session.call(lambda: self._cpu.write_memory(address, data, table=table))
+        self._session.tell(Change(ChangeKind.MEMORY, by, address=address, length=len(data)))
+
+    def read_with_side_effects(self, address: int, size: int, *, physical: bool = False) -> int:
+        """Read ``size`` bytes (1, 2 or 4) from an aligned address as the CPU would: a FIFO is popped.
+
+        ValueError for another size or alignment.
+        """
+        if size not in (1, 2, 4) or address % size:
+            raise ValueError(f"a read of {size} bytes at 0x{address:08x} is none that the CPU makes")
+
+        def read() -> int:
+            place = address if physical else self._cpu.translate(address)
+            if self._bus.find(place) is None:
+                raise BusError(place)
+            return self._bus.read(place, size) & (1 << 8 * size) - 1
+
+        return self._session.call(read)
 
     def read_physical(self, address: int, length: int) -> bytes:
         """``length`` bytes from physical ``address``: all of them, or BusError."""
         return self._session.call(lambda: self._bus.peek(address, length))
 
-    def write_physical(self, address: int, data: bytes) -> None:
-        """Write ``data`` from physical ``address``; BusError where nothing is."""
+    def write_physical(self, address: int, data: bytes, *, by: FrontEnd | None = None) -> None:
+        """Write ``data`` from physical ``address`` for ``by``; BusError where nothing is."""
         self._session.call(lambda: self._bus.poke(address, data))
+        change = Change(ChangeKind.MEMORY, by, address=address, length=len(data), physical=True)
+        self._session.tell(change)

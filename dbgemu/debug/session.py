@@ -10,16 +10,22 @@ from __future__ import annotations
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbgemu.debug.breakpoints import Breakpoint
-from dbgemu.debug.events import FrontEnd, StopEvent, StopKind
+from dbgemu.debug.catchpoints import CatchKind, Catchpoint
+from dbgemu.debug.events import Change, ChangeKind, FrontEnd, StopEvent, StopKind
 from dbgemu.debug.memory import MemoryAccess
+from dbgemu.debug.run_control import Goal
 from dbgemu.debug.runner import Runner
+from dbgemu.debug.semihosting.host import Semihosting
 from dbgemu.debug.watchpoints import WatchKind, Watchpoint
 
 if TYPE_CHECKING:
+    from dbgemu.debug.semihosting.config import SemihostingConfig
+    from dbgemu.debug.semihosting.console import Console
+    from dbgemu.debug.semihosting.files import RemoteHost
     from dbgemu.machine import Machine
 
 T = TypeVar("T")
@@ -60,6 +66,12 @@ class DebugSession:
         self._runner = Runner(machine)
         self.breakpoints = self._runner.breakpoints
         self.watchpoints = self._runner.watchpoints
+        self.catchpoints = self._runner.catchpoints
+        self.breakpoints.on_change = self._point_changed
+        self.watchpoints.on_change = self._point_changed
+        self.catchpoints.on_change = self._point_changed
+        self.symbols = self._runner.symbols
+        self.trace = self._runner.trace
         self.memory = MemoryAccess(self)
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
@@ -79,6 +91,20 @@ class DebugSession:
     @step_interrupts.setter
     def step_interrupts(self, value: bool) -> None:
         self._runner.step_interrupts = value
+
+    def serve_semihosting(self, config: SemihostingConfig, console: Console) -> Semihosting:
+        """Answer the guest's semihosting calls, until the result is closed. Raises OSError."""
+        self._runner.semihosting = Semihosting(self.machine, config, console, remote=self._remote_host)
+        return self._runner.semihosting
+
+    @property
+    def semihosting(self) -> Semihosting | None:
+        """Who answers the guest's semihosting calls."""
+        return self._runner.semihosting
+
+    def _remote_host(self) -> RemoteHost | None:
+        hosts = (front_end.semihosting for front_end in tuple(self._front_ends))
+        return next((host for host in hosts if host is not None), None)
 
     # -- front ends --------------------------------------------------------------------------
 
@@ -103,6 +129,20 @@ class DebugSession:
     def _forget_points(self, owner: FrontEnd) -> None:
         self.breakpoints.remove_owned(owner)
         self.watchpoints.remove_owned(owner)
+        self.catchpoints.remove_owned(owner)
+        self.trace.left(owner)
+
+    def tell(self, change: Change) -> None:
+        """Tell everyone but who made it of ``change``."""
+        for front_end in tuple(self._front_ends):
+            if front_end is not change.by:
+                front_end.changed(change)
+
+    def _point_changed(self, point: Breakpoint | Watchpoint | Catchpoint, added: bool) -> None:
+        # those of nobody are scripts', and the runner's own for a moment
+        if point.owner is not None:
+            kind = ChangeKind.POINT_ADDED if added else ChangeKind.POINT_REMOVED
+            self.tell(Change(kind, point.owner, point))
 
     def _stopped(self, event: StopEvent, by: FrontEnd | None = None) -> None:
         """Keep ``event`` and tell everyone but ``by`` of it. The lock is held."""
@@ -124,6 +164,16 @@ class DebugSession:
             if not self._running:
                 stopped_at = self.last_stop.pc
                 self._start(lambda: self._runner.run(stopped_at), by)
+
+    def resume_until(self, goal: Goal, by: FrontEnd | None = None) -> None:
+        """Let the machine run as far as ``goal`` says: see :mod:`dbgemu.debug.run_control`.
+
+        A running machine is stopped first. Everyone, ``by`` too, is told of the stop.
+        """
+        with self._lock:
+            self.halt()
+            stopped_at = self.last_stop.pc
+            self._start(lambda: goal(self._runner, stopped_at), by)
 
     def pause(self) -> None:
         """Ask a running machine to stop; front ends are told when it has. Does not wait."""
@@ -156,7 +206,23 @@ class DebugSession:
         """
         with self._lock:
             self.halt()
-            event = self._runner.step()
+            with self._runner.not_waiting():
+                event = self._runner.step()
+            self._stopped(event, by)
+            return event
+
+    def start_step(self, by: FrontEnd | None = None) -> StopEvent | None:
+        """As :meth:`step`, but None where a semihosting call has to wait.
+
+        Then the machine runs, and ``by`` too is told of the stop.
+        """
+        with self._lock:
+            self.halt()
+            with self._runner.not_waiting():
+                event = self._runner.step()
+            if event.waits:
+                self._start(self._runner.step, by)
+                return None
             self._stopped(event, by)
             return event
 
@@ -168,11 +234,14 @@ class DebugSession:
         """
         with self._lock:
             self.halt()
-            for _ in range(_INLINE_STEPS):
-                event = self._runner.step_in(start, end)
-                if event is not None:
-                    self._stopped(event, by)
-                    return event
+            with self._runner.not_waiting():
+                for _ in range(_INLINE_STEPS):
+                    event = self._runner.step_in(start, end)
+                    if event is not None and event.waits:
+                        break
+                    if event is not None:
+                        self._stopped(event, by)
+                        return event
             self._start(lambda: self._runner.run_within(start, end), by)
             return None
 
@@ -227,25 +296,79 @@ class DebugSession:
         while self._calls:
             self._calls.popleft().serve()
 
+    def write_registers(self, values: Mapping[str, int], by: FrontEnd | None = None) -> None:
+        """Write registers by name, in that order. KeyError for one that does not exist: see Cpu."""
+
+        def write() -> None:
+            for name, value in values.items():
+                self.cpu.write_register(name, value)
+
+        self.call(write)
+        self.tell(Change(ChangeKind.REGISTERS, by))
+
     def add_breakpoint(
-        self, owner: FrontEnd | None, address: int, *, hardware: bool = False, temporary: bool = False
+        self,
+        owner: FrontEnd | None,
+        address: int,
+        *,
+        hardware: bool = False,
+        temporary: bool = False,
+        physical: bool = False,
     ) -> Breakpoint:
-        """Set a breakpoint at virtual ``address`` for ``owner``."""
-        return self.call(lambda: self.breakpoints.add(owner, address, hardware=hardware, temporary=temporary))
+        """Set a breakpoint at virtual ``address``, or a ``physical`` one, for ``owner``."""
+        return self.call(
+            lambda: self.breakpoints.add(
+                owner, address, hardware=hardware, temporary=temporary, physical=physical
+            )
+        )
 
     def remove_breakpoint(self, breakpoint_: Breakpoint) -> None:
         """Take a breakpoint away."""
         self.call(lambda: self.breakpoints.remove(breakpoint_))
 
     def add_watchpoint(
-        self, owner: FrontEnd | None, address: int, length: int, kind: WatchKind
+        self,
+        owner: FrontEnd | None,
+        address: int,
+        length: int,
+        kind: WatchKind,
+        *,
+        physical: bool = False,
+        value: int | None = None,
+        mask: int = 0xFFFFFFFF,
+        temporary: bool = False,
     ) -> Watchpoint:
-        """Watch ``length`` bytes from virtual ``address`` for ``owner``."""
-        return self.call(lambda: self.watchpoints.add(owner, address, length, kind))
+        """Watch ``length`` bytes from virtual ``address``, or a ``physical`` one, for ``owner``.
+
+        With ``value`` only accesses that carry it, in the bits of ``mask``.
+        """
+        return self.call(
+            lambda: self.watchpoints.add(
+                owner, address, length, kind, physical=physical, value=value, mask=mask, temporary=temporary
+            )
+        )
 
     def remove_watchpoint(self, watchpoint: Watchpoint) -> None:
         """Take a watchpoint away."""
         self.call(lambda: self.watchpoints.remove(watchpoint))
+
+    def add_catchpoint(
+        self,
+        owner: FrontEnd | None,
+        kind: CatchKind,
+        *,
+        names: Sequence[str] = (),
+        numbers: Sequence[int] = (),
+        temporary: bool = False,
+    ) -> Catchpoint:
+        """Catch ``kind`` for ``owner``, or only of ``names`` or ``numbers``: see :class:`Catchpoint`."""
+        return self.call(
+            lambda: self.catchpoints.add(owner, kind, names=names, numbers=numbers, temporary=temporary)
+        )
+
+    def remove_catchpoint(self, catchpoint: Catchpoint) -> None:
+        """Take a catchpoint away."""
+        self.call(lambda: self.catchpoints.remove(catchpoint))
 
     # -- how the machine is run ----------------------------------------------------------------
 

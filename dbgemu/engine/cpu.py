@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from dbgemu.engine.breakpoint_map import BreakpointMap, address_of, reserve
+from dbgemu.engine.condition_table import ConditionTable
 from dbgemu.engine.layout import (
     ARM_KEYS,
     CONDITIONS,
@@ -20,7 +21,7 @@ from dbgemu.engine.layout import (
     uniform_table,
 )
 from dbgemu.engine.native import NativeCode, load_interpreter
-from dbgemu.target.arm.cp15 import CONTROL_RESET, CP15_REGISTERS, Cp15Register
+from dbgemu.target.arm.cp15 import CONTROL_MMU, CONTROL_RESET, CP15_REGISTERS, TTB_MASK, Cp15Register
 from dbgemu.target.arm.mmu import (
     ACCESS_USER,
     FAULT_NAMES,
@@ -32,14 +33,17 @@ from dbgemu.target.arm.state import (
     BANK_NAMES,
     BANK_OF_MODE,
     DATA_TLB_ENTRIES,
+    EXIT_CATCH,
     EXIT_DEVICE,
     EXIT_IDLE,
     EXIT_STOP,
     FETCH_TLB_ENTRIES,
     FIQ_BANK,
     MAX_WATCHPOINTS,
-    PAGE_BITS,
     PAGE_SIZE,
+    SEMIHOSTING_PRIVILEGED,
+    SEMIHOSTING_USER,
+    WATCH_PHYSICAL,
     WATCH_READ,
     WATCH_WRITE,
     C,
@@ -54,6 +58,7 @@ from dbgemu.target.arm.state import (
     T,
     V,
     Z,
+    access_key,
     offset,
 )
 from dbgemu.target.bus import Bus, BusError
@@ -82,16 +87,8 @@ class WatchHit:
     size: int
     write: bool
     value: int | None
-
-
-def _reserve(size: int) -> mmap.mmap:
-    """Zeroed memory of which only touched pages take room."""
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-    return mmap.mmap(-1, size, flags=flags)
-
-
-def _address_of(memory: mmap.mmap) -> int:
-    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    #: where it goes, translated
+    physical: int | None = field(default=None, compare=False)
 
 
 class Cpu:
@@ -107,13 +104,15 @@ class Cpu:
         self._longs = raw[: len(raw) & ~7].cast("q")
         self._count_now = offset("count_now") // 8
         self._limit = offset("limit") // 8
+        self._watch_resume_count = offset("watch_resume_count") // 8
+        self._longs[self._watch_resume_count] = -1
         self._error: BaseException | None = None
         self._interrupts_masked = False
-        self._breakpoint_pages = _reserve(1 << 32 - PAGE_BITS - 3)
-        self._breakpoint_bits = _reserve(1 << 32 - 1 - 3)
-        self._breakpoints: set[int] = set()
+        self._breakpoints = BreakpointMap()
+        #: made when it is first needed
+        self._physical_breakpoints: BreakpointMap | None = None
         self._watches: list[tuple[int, int, int]] = []
-        self._pages = _reserve(8 << 32 - PHYSICAL_PAGE_BITS)
+        self._pages = reserve(8 << 32 - PHYSICAL_PAGE_BITS)
         self._page_words = memoryview(self._pages).cast("Q")
         self._mapped: dict[tuple[int, int], int] = {}
         self._connect()
@@ -136,9 +135,11 @@ class Cpu:
         self._debug_table = uniform_table(code.address("debug_arm"), code.address("debug_thumb"))
         state.tables = self._table.buffer_info()[0]
         state.debug_table = self._debug_table.buffer_info()[0]
-        state.physical_pages = _address_of(self._pages)
-        state.breakpoint_pages = _address_of(self._breakpoint_pages)
-        state.breakpoint_bits = _address_of(self._breakpoint_bits)
+        state.physical_pages = address_of(self._pages)
+        state.breakpoint_pages = address_of(self._breakpoints.pages)
+        state.breakpoint_bits = address_of(self._breakpoints.bits)
+        #: breakpoints with one of these are passed by natively while it is false
+        self.conditions = ConditionTable(state, code)
 
     # -- running -------------------------------------------------------------------------------
 
@@ -156,17 +157,20 @@ class Cpu:
         state.cp15_control = CONTROL_RESET
         state.control = Mode.SVC
         self._write_control(self._state_address, I | F | Mode.SVC)
+        self.take_caught()
         self.flush_tlbs()
 
     def run(self, limit: int, *, resume: bool = True) -> StopCode:
         """Execute until ``instructions`` is ``limit``, or a stop before that.
 
-        With ``resume`` a break- or watchpoint on the first instruction is passed over. What a
-        device's code raised inside is raised here.
+        With ``resume`` a breakpoint on the first instruction is passed over, and a watchpoint if it was
+        what stopped the last run. What a device's code raised inside is raised here.
         """
         state, longs = self.state, self._longs
         longs[self._limit] = limit
         state.resume_count = longs[self._count_now] if resume else -1
+        if not resume:
+            longs[self._watch_resume_count] = -1
         self._run(self._state_address)
         if self._error is not None:
             error, self._error = self._error, None
@@ -211,6 +215,34 @@ class Cpu:
         for source in (EXIT_STOP, EXIT_IDLE, EXIT_DEVICE):
             requests[source] = 0
         return stop, idle
+
+    def take_caught(self) -> int:
+        """What was caught since the last call: bit n for the vector at 4 * n, CATCH_MODE and so on."""
+        state = self.state
+        caught = int(state.caught)
+        if caught:
+            state.caught = 0
+            state.exit_request[EXIT_CATCH] = 0
+        return caught
+
+    def set_catches(self, vectors: int, events: int) -> None:
+        """Stop with StopCode.CATCH at exceptions and events from now on; see :meth:`take_caught`."""
+        self.state.catch_vectors, self.state.catch_events = vectors, events
+
+    def take_semihosting(self, *, privileged: bool, user: bool) -> None:
+        """Stop with StopCode.SEMIHOSTING in front of each semihosting call that such code makes."""
+        self.state.semihosting = (SEMIHOSTING_PRIVILEGED if privileged else 0) | (
+            SEMIHOSTING_USER if user else 0
+        )
+
+    def finish_semihosting(self, result: int | None) -> None:
+        """The call at the pc has been executed: ``result`` is for r0 (None: it stays)."""
+        state = self.state
+        if result is not None:
+            state.r[0] = result & 0xFFFFFFFF
+        state.pc = state.pc + (2 if state.control & T else 4) & 0xFFFFFFFF
+        state.count += 1
+        state.count_now = state.count
 
     def set_irq(self, level: int) -> None:
         """Drive the IRQ line."""
@@ -283,24 +315,33 @@ class Cpu:
         """Forget every translation."""
         ctypes.memset(self._state_address + offset("privileged_data"), 0xFF, _TLB_BYTES)
 
-    def translate(self, address: int, *, user: bool = False) -> int:
+    def translate(self, address: int, *, user: bool = False, table: int | None = None) -> int:
         """The physical address of virtual ``address`` in the current mapping; nothing is changed.
 
-        TranslationFault when a privileged (or ``user``) read would fault.
+        With ``table`` in the mapping of the translation table at that physical address, as with the MMU
+        on. TranslationFault when a privileged (or ``user``) read would fault.
         """
+        if table is not None:
+            state = self.state
+            kept = state.ttb, state.cp15_control
+            state.ttb, state.cp15_control = table & TTB_MASK, state.cp15_control | CONTROL_MMU
+            try:
+                return self.translate(address, user=user)
+            finally:
+                state.ttb, state.cp15_control = kept
         result = self._walk(self._state_address, address & 0xFFFFFFFF, ACCESS_USER if user else 0)
         if result & RESULT_FAULT:
             status = result >> RESULT_STATUS_SHIFT & 0xFF
             raise TranslationFault(address, f"{FAULT_NAMES[status & 15]} (domain {status >> 4})")
         return result & 0xFFFFFFFF
 
-    def _pieces(self, address: int, length: int) -> Iterator[tuple[int, int]]:
+    def _pieces(self, address: int, length: int, table: int | None = None) -> Iterator[tuple[int, int]]:
         """Physical (address, length) of a virtual range; pages that lie side by side are joined."""
         start = size = 0
         while length > 0:
             address &= 0xFFFFFFFF
             count = min(length, PAGE_SIZE - (address & PAGE_SIZE - 1))
-            physical = self.translate(address)
+            physical = self.translate(address, table=table)
             if physical == start + size:
                 size += count
             else:
@@ -312,22 +353,22 @@ class Cpu:
         if size:
             yield start, size
 
-    def read_memory(self, address: int, length: int) -> bytes:
+    def read_memory(self, address: int, length: int, *, table: int | None = None) -> bytes:
         """``length`` bytes from virtual ``address``, without side effects.
 
-        TranslationFault or BusError where a byte cannot be read.
+        ``table``: see :meth:`translate`. TranslationFault or BusError where a byte cannot be read.
         """
         peek = self.bus.peek
         if 0 < length <= PAGE_SIZE - (address & PAGE_SIZE - 1):
-            return peek(self.translate(address), length)
-        return b"".join(peek(physical, count) for physical, count in self._pieces(address, length))
+            return peek(self.translate(address, table=table), length)
+        return b"".join(peek(physical, count) for physical, count in self._pieces(address, length, table))
 
-    def write_memory(self, address: int, data: bytes) -> None:
+    def write_memory(self, address: int, data: bytes, *, table: int | None = None) -> None:
         """Write ``data`` to virtual ``address``, to read-only memory too; all of it or nothing.
 
-        TranslationFault or BusError where a byte cannot be written.
+        ``table``: see :meth:`translate`. TranslationFault or BusError where a byte cannot be written.
         """
-        pieces = list(self._pieces(address, len(data)))
+        pieces = list(self._pieces(address, len(data), table))
         for physical, count in pieces:
             for page in range(physical, physical + count, PAGE_SIZE):
                 if self.bus.find(page) is None:
@@ -339,25 +380,34 @@ class Cpu:
 
     # -- breakpoints and watchpoints -------------------------------------------------------------
 
-    def add_breakpoint(self, address: int) -> None:
-        """Stop in front of the instruction at virtual ``address``."""
-        self._breakpoints.add(address & ~1)
-        self._mark_breakpoint(address & ~1)
+    def add_breakpoint(self, address: int, *, physical: bool = False) -> None:
+        """Stop in front of the instruction at virtual ``address``, or a ``physical`` one."""
+        self._breakpoint_map(physical).add(address & ~1)
+        self._breakpoints_changed()
 
-    def remove_breakpoint(self, address: int) -> None:
+    def remove_breakpoint(self, address: int, *, physical: bool = False) -> None:
         """Take it back; nothing happens when there is none."""
-        self._breakpoints.discard(address & ~1)
-        self._mark_breakpoint(address & ~1)
+        self._breakpoint_map(physical).discard(address & ~1)
+        self._breakpoints_changed()
 
-    def _mark_breakpoint(self, address: int) -> None:
-        page = address >> PAGE_BITS
-        in_page = any(other >> PAGE_BITS == page for other in self._breakpoints)
-        _set_bit(self._breakpoint_bits, address >> 1, address in self._breakpoints)
-        _set_bit(self._breakpoint_pages, page, in_page)
+    def _breakpoint_map(self, physical: bool) -> BreakpointMap:
+        if not physical:
+            return self._breakpoints
+        if self._physical_breakpoints is None:
+            created = self._physical_breakpoints = BreakpointMap()
+            self.state.physical_breakpoint_pages = address_of(created.pages)
+            self.state.physical_breakpoint_bits = address_of(created.bits)
+        return self._physical_breakpoints
+
+    def _breakpoints_changed(self) -> None:
+        physical = self._physical_breakpoints
+        self.state.physical_breakpoints = 0 if physical is None else len(physical)
         self.flush_tlbs()
 
-    def add_watchpoint(self, address: int, length: int, *, read: bool, write: bool) -> None:
-        """Stop in front of accesses to ``length`` bytes from virtual ``address``.
+    def add_watchpoint(
+        self, address: int, length: int, *, read: bool, write: bool, physical: bool = False
+    ) -> None:
+        """Stop in front of accesses to ``length`` bytes from virtual ``address``, or a ``physical`` one.
 
         ValueError when there are too many, or nothing is watched.
         """
@@ -365,17 +415,20 @@ class Cpu:
             raise ValueError(f"a watchpoint of {length} bytes that watches nothing")
         if len(self._watches) == MAX_WATCHPOINTS:
             raise ValueError(f"there are {MAX_WATCHPOINTS} watchpoints already, more cannot be set")
-        self._watches.append(self._watch(address, length, read, write))
+        self._watches.append(self._watch(address, length, read, write, physical))
         self._set_watches()
 
-    def remove_watchpoint(self, address: int, length: int, *, read: bool, write: bool) -> None:
+    def remove_watchpoint(
+        self, address: int, length: int, *, read: bool, write: bool, physical: bool = False
+    ) -> None:
         """Take back a watchpoint of the same arguments; ValueError when there is none."""
-        self._watches.remove(self._watch(address, length, read, write))
+        self._watches.remove(self._watch(address, length, read, write, physical))
         self._set_watches()
 
     @staticmethod
-    def _watch(address: int, length: int, read: bool, write: bool) -> tuple[int, int, int]:
+    def _watch(address: int, length: int, read: bool, write: bool, physical: bool) -> tuple[int, int, int]:
         kinds = (WATCH_READ if read else 0) | (WATCH_WRITE if write else 0)
+        kinds |= WATCH_PHYSICAL if physical else 0
         return address, min(address + length - 1, 0xFFFFFFFF), kinds
 
     def _set_watches(self) -> None:
@@ -391,7 +444,15 @@ class Cpu:
         state = self.state
         write = state.watch_kind == WATCH_WRITE
         value = state.watch_value if write else None
-        return WatchHit(state.watch_address, state.watch_size, write, value)
+        return WatchHit(state.watch_address, state.watch_size, write, value, state.watch_physical)
+
+    def pass_access(self) -> None:
+        """Let the next run pass over the access of the last watchpoint stop only.
+
+        Otherwise it passes over all accesses of that instruction. A block transfer starts again.
+        """
+        state = self.state
+        state.watch_resume_key = access_key(state.watch_address, state.watch_kind)
 
     # -- registers -------------------------------------------------------------------------------
 
@@ -425,6 +486,7 @@ class Cpu:
         state.c = 1 if value & C else 0
         state.v = N if value & V else 0
         self._write_control(self._state_address, value & 0xFF)
+        self.take_caught()  # a debugger's change of mode is none of the guest's
 
     def _place(self, name: str) -> tuple[Any, int]:
         """The array and index in the state of a core or banked register."""
@@ -470,7 +532,8 @@ class Cpu:
         """Write a register by name; a constant one (midr) stays. KeyError as for reading."""
         value &= 0xFFFFFFFF
         if name in ("pc", "r15"):
-            self.state.pc = value & (~1 if self.state.control & T else ~3)
+            # bit 1 too: a debugger may write the pc first, and only then the CPSR with its T bit
+            self.state.pc = value & ~1
         elif name == "cpsr":
             self.cpsr = value
         elif name in CP15_REGISTERS:
@@ -505,7 +568,9 @@ class Cpu:
         for name in ARCHITECTURAL_FIELDS:
             ctypes.memmove(self._state_address + offset(name), saved[name], len(saved[name]))
         self.state.count = self.state.count_now = saved["instructions"]
+        self._longs[self._watch_resume_count] = -1
         self._write_control(self._state_address, self.state.control)
+        self.take_caught()
         self.flush_tlbs()
 
 
@@ -522,9 +587,3 @@ def _handler_table(code: NativeCode) -> array[int]:
             for link in (0, 1)
         },
     )
-
-
-def _set_bit(bitmap: mmap.mmap, number: int, value: bool) -> None:
-    mask = 1 << (number & 7)
-    byte = bitmap[number >> 3]
-    bitmap[number >> 3] = byte | mask if value else byte & ~mask

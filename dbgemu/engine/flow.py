@@ -17,22 +17,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from dbgemu.engine.condition_table import FALSE
+from dbgemu.engine.conditions import emit_lookup
 from dbgemu.engine.ir import LIKELY, UNLIKELY
 from dbgemu.engine.layout import (
     ARM_KEYS_SLOT,
     CONDITIONS,
     THUMB_SLOT,
 )
-from dbgemu.engine.memory_paths import resuming
+from dbgemu.engine.memory_paths import bit_of, resuming
 from dbgemu.engine.routines import PARAMETERS, PASSED, RoutineCore, emit_function
 from dbgemu.target.arm.core import Vector
+from dbgemu.target.arm.mmu import walk
 from dbgemu.target.arm.semantics.conditions import condition_holds
 from dbgemu.target.arm.semantics.status import enter_exception
 from dbgemu.target.arm.state import (
     FETCH_TLB_ENTRIES,
     PAGE_BITS,
     PAGE_SIZE,
+    SEMIHOSTING_ARM,
+    SEMIHOSTING_PRIVILEGED,
+    SEMIHOSTING_THUMB,
+    SEMIHOSTING_USER,
     F,
+    Mode,
     StopCode,
     T,
 )
@@ -156,6 +164,8 @@ def _attend(core: FlowCore) -> None:
     pc = Value(core, "%pc")
     request = core.op(f"load i32, ptr {core.address_of('exit_request')}", 32)
     for _ in core.when(request.ne(0)):
+        for _ in core.when(core.get("caught").ne(0)):
+            core.stop(pc, StopCode.CATCH)
         core.stop(pc, StopCode.REQUEST)
     for _ in core.when((core.get64("limit") - core.get64("count")).slt(1)):
         core.stop(pc, StopCode.LIMIT)
@@ -163,6 +173,15 @@ def _attend(core: FlowCore) -> None:
     offset = fiq.select(Vector.FIQ.offset, Vector.IRQ.offset)
     mode = fiq.select(Vector.FIQ.mode, Vector.IRQ.mode)
     vector = core.call(enter_exception, offset, mode, pc + 4)
+    _begin_exception(core, vector, offset)
+
+
+def _begin_exception(core: FlowCore, vector: Value, offset: Value) -> None:
+    """Go on at the vector, unless debuggers catch this exception; the count is settled."""
+    bit = core.const(1) << (offset >> 2)
+    for _ in core.when((core.get("catch_vectors") & bit).ne(0)):
+        core.set("caught", core.get("caught") | bit)
+        core.stop(vector, StopCode.CATCH)
     core.tail("@begin_arm", f", i32 {vector}")
 
 
@@ -197,22 +216,41 @@ def _refill(core: FlowCore) -> None:
 
 def _raise(core: FlowCore) -> None:
     """UNDEFINED or SWI at ``%h``: the return address is behind the instruction."""
+    _stop_at_semihosting(core)
     here = core.account(1)
     # offset and mode share an argument: with one more, some would leave the host's registers
     both = Value(core, "%vector")
     vector = core.call(enter_exception, both & 0xFF, both >> 8, here + core.instruction_size)
-    core.tail("@begin_arm", f", i32 {vector}")
+    _begin_exception(core, vector, both & 0xFF)
+
+
+def _stop_at_semihosting(core: FlowCore) -> None:
+    """Stop in front of an SWI that is a semihosting call, if such are taken."""
+    swi = (Value(core, "%vector") & 0xFF).eq(Vector.SWI.offset)
+    for _ in core.when(core.get("semihosting").ne(0) & swi):
+        if core.thumb:
+            comment = core.op("load i16, ptr %h", 16).zext(32) & 0xFF
+            called = comment.eq(SEMIHOSTING_THUMB)
+        else:
+            called = (core.op("load i32, ptr %h", 32) & 0xFFFFFF).eq(SEMIHOSTING_ARM)
+        user = (core.get("control") & 0x1F).eq(Mode.USR)
+        taken = core.get("semihosting") & user.select(SEMIHOSTING_USER, SEMIHOSTING_PRIVILEGED)
+        for _ in core.when(called & taken.ne(0)):
+            core.stop(core.account(0), StopCode.SEMIHOSTING)
 
 
 def _abort(core: FlowCore) -> None:
     """A data access at ``%h`` failed: a data abort, or a watchpoint that stops in front of it."""
     for _ in core.when(core.get("stop_reason").eq(StopCode.WATCHPOINT)):
-        core.stop(core.account(0), StopCode.WATCHPOINT)
+        here = core.account(0)
+        core.set64("watch_resume_count", core.get64("count"))
+        core.set64("watch_resume_key", core.const(-1, 64))
+        core.stop(here, StopCode.WATCHPOINT)
     here = core.account(1)
     vector = core.call(
         enter_exception, core.const(Vector.DATA_ABORT.offset), core.const(Vector.DATA_ABORT.mode), here + 8
     )
-    core.tail("@begin_arm", f", i32 {vector}")
+    _begin_exception(core, vector, core.const(Vector.DATA_ABORT.offset))
 
 
 def _prefetch_abort(core: FlowCore) -> None:
@@ -225,21 +263,51 @@ def _prefetch_abort(core: FlowCore) -> None:
     )
     # counted as an instruction: a vector that cannot be fetched must not hang the machine
     core.set64("count", core.get64("count") + 1)
-    core.tail("@begin_arm", f", i32 {vector}")
+    _begin_exception(core, vector, core.const(Vector.PREFETCH_ABORT.offset))
+
+
+def _physical_page(core: FlowCore, here: Value) -> Value:
+    """The physical address of the 1 KiB page that is being executed at ``here``.
+
+    From the fetch TLB; its entry may have gone since the block began: then what the tables say now.
+    """
+    index = ((here >> PAGE_BITS) & (FETCH_TLB_ENTRIES - 1)).zext(64)
+    entry = core.op(f"getelementptr [32 x i8], ptr {core.get_pointer('fetch_tlb')}, i64 {index}", 64)
+    place = core.op(f"getelementptr i8, ptr {entry}, i64 4", 64)
+    page = core.variable("i32", str(core.op(f"load i32, ptr {place}", 32)))
+    for _ in core.when(core.op(f"load i32, ptr {entry}", 32).ne(here & -PAGE_SIZE)):
+        walked = core.call(walk, here, core.const(0)).trunc(32)
+        core.line(f"store i32 {walked & -PAGE_SIZE}, ptr {page}")
+    return core.op(f"load i32, ptr {page}", 32)
 
 
 def _debug(core: FlowCore) -> None:
     """In a page with breakpoints: stop in front of one, else do what the ordinary table says."""
     here = core.here()
-    number = here >> 1
-    bits = core.get_pointer("breakpoint_bits")
-    byte = core.op(f"getelementptr i8, ptr {bits}, i64 {(number >> 3).zext(64)}", 64)
-    marked = (core.op(f"load i8, ptr {byte}", 8).zext(32) >> (number & 7)).trunc(1)
-    for _ in core.when(marked):
+    marked = core.variable("i1", str(bit_of(core, "breakpoint_bits", here >> 1)))
+    for _ in core.when(core.get("physical_breakpoints").ne(0)):
+        physical = _physical_page(core, here) | (here & (PAGE_SIZE - 1))
+        too = bit_of(core, "physical_breakpoint_bits", physical >> 1)
+        core.line(f"store i1 {core.op(f'load i1, ptr {marked}', 1) | too}, ptr {marked}")
+    for _ in core.when(core.op(f"load i1, ptr {marked}", 1)):
         for _ in core.when(~resuming(core)):
-            core.stop(core.account(0), StopCode.BREAKPOINT)
+            # a function of its own: instructions without a breakpoint need not save what a call takes
+            core.tail(f"@breakpoint_{core.suffix}", ", i32 %w")
     word = Value(core, "%w")
     core.go(core.slot(word), word, core.get_pointer("tables"))
+
+
+def _breakpoint(core: FlowCore) -> None:
+    """In front of a breakpoint: stop, unless its native condition is false.
+
+    Where there are physical breakpoints, which may be meant too, somebody else has to judge.
+    """
+    for _ in core.when(core.get("physical_breakpoints").eq(0)):
+        verdict = core.op(f"call i32 @condition_at(ptr %s, i32 {core.here()})", 32)
+        for _ in core.when(verdict.eq(FALSE)):
+            word = Value(core, "%w")
+            core.go(core.slot(word), word, core.get_pointer("tables"))
+    core.stop(core.account(0), StopCode.BREAKPOINT)
 
 
 def _conditional(core: FlowCore, condition: int) -> None:
@@ -260,13 +328,13 @@ def _run(core: RoutineCore) -> None:
     for _ in core.when((core.get("control") & T).ne(0)):
         core.line(f"call tailcc void @begin_thumb{nothing} {pc})")
         core.end("ret void")
-    core.line(f"call tailcc void @begin_arm{nothing} {pc})")
+    core.line(f"call tailcc void @begin_arm{nothing} {pc & ~3})")
     core.end("ret void")
 
 
 def emit_flow() -> list[str]:
     """The IR of the functions between blocks, and of ``run``."""
-    parts = [emit_function("define void @run(ptr %s)", _run)]
+    parts = [emit_function("define void @run(ptr %s)", _run), emit_lookup()]
     for thumb in (False, True):
         with_pc, with_word = ", i32 %pc", ", i32 %w"
         for name, extra, emit in (
@@ -278,6 +346,7 @@ def emit_flow() -> list[str]:
             ("raise_", ", i32 %vector", _raise),
             ("abort_", "", _abort),
             ("debug_", with_word, _debug),
+            ("breakpoint_", with_word, _breakpoint),
         ):
             parts.append(_flow(f"{name}{FlowCore(thumb).suffix}", extra, thumb, emit))
     parts.append(_flow("prefetch_abort", ", i32 %pc", False, _prefetch_abort))

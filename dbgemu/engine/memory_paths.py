@@ -30,6 +30,7 @@ from dbgemu.target.arm.state import (
     NO_TAG,
     PAGE_BITS,
     PAGE_SIZE,
+    WATCH_PHYSICAL,
     WATCH_READ,
     WATCH_WRITE,
     Mode,
@@ -71,16 +72,18 @@ def _address_now(core: RoutineCore) -> Value:
     return core.get("r", 15) - (core.get("control") & T).ne(0).select(4, 8)
 
 
-def resuming(core: RoutineCore) -> Value:
+def resuming(core: RoutineCore, resume_count: str = "resume_count") -> Value:
     """Whether the instruction at hand is the one that this run started with, and may be passed.
 
     The count alone would tell it from none of an interrupt's that is taken before it.
     """
     started = _address_now(core).eq(core.get("pc"))
-    return started & count_now(core).eq(core.get64("resume_count"))
+    return started & count_now(core).eq(core.get64(resume_count))
 
 
-def _check_watches(core: RoutineCore, address: Value, size: Value, kind: int, value: Value) -> None:
+def _check_watches(
+    core: RoutineCore, address: Value, physical: Value, size: Value, kind: int, value: Value
+) -> None:
     """Stop before an access that a watchpoint covers, except when resuming from just that stop."""
     for _ in core.when(core.get("watch_count").ne(0)):
         index = core.variable("i32", "0")
@@ -95,10 +98,14 @@ def _check_watches(core: RoutineCore, address: Value, size: Value, kind: int, va
             pointer = core.op(f"getelementptr i8, ptr {entry}, i64 {place}", 64)
             return core.op(f"load i32, ptr {pointer}", 32)
 
-        last = address + size - 1
-        hit = ~last.ult(word(0)) & ~address.ugt(word(4)) & (word(8) & kind).ne(0)
-        for _ in core.when(hit & ~resuming(core)):
+        first = (word(8) & WATCH_PHYSICAL).ne(0).select(physical, address)
+        last = first + size - 1
+        hit = ~last.ult(word(0)) & ~first.ugt(word(4)) & (word(8) & kind).ne(0)
+        key = (address.zext(64) << 2) + kind  # as access_key does it
+        passed = resuming(core, "watch_resume_count") & ~key.ugt(core.get64("watch_resume_key"))
+        for _ in core.when(hit & ~passed):
             core.set("watch_address", address)
+            core.set("watch_physical", physical)
             core.set("watch_value", value)
             core.set("watch_size", size)
             core.set("watch_kind", core.const(kind))
@@ -108,6 +115,13 @@ def _check_watches(core: RoutineCore, address: Value, size: Value, kind: int, va
         core.line(f"store i32 {k + 1}, ptr {index}")
         core.end(f"br label %{test}")
         core.label(after)
+
+
+def bit_of(core: RoutineCore, bitmap: str, number: Value) -> Value:
+    """Bit ``number`` (32 bits wide) of the bitmap that a field of the state points to."""
+    place = f"getelementptr i8, ptr {core.get_pointer(bitmap)}, i64 {(number >> 3).zext(64)}"
+    byte = core.op(f"load i8, ptr {core.op(place, 64)}", 8).zext(32)
+    return (byte >> (number & 7)).trunc(1)
 
 
 def _note_wide(core: RoutineCore, address: Value, result: Value) -> None:
@@ -133,7 +147,7 @@ def _fill_data_tlb(core: RoutineCore, address: Value, flags: Value, page: Value,
     writable = (result & RESULT_WRITABLE).ne(0) & (page & PAGE_WRITABLE).ne(0)
     watched = core.variable("i32", "0")
     for _ in core.when(core.get("watch_count").ne(0)):
-        kinds = core.call(WATCHED_KINDS, tag)
+        kinds = core.call(WATCHED_KINDS, tag, physical & -PAGE_SIZE)
         core.line(f"store i32 {kinds}, ptr {watched}")
     kinds = core.op(f"load i32, ptr {watched}", 32)
     read_tag = (readable & (kinds & WATCH_READ).eq(0)).select(tag, core.const(NO_TAG))
@@ -145,8 +159,8 @@ def _fill_data_tlb(core: RoutineCore, address: Value, flags: Value, page: Value,
     core.line(f"store i64 {addend}, ptr {addend_place}")
 
 
-def _watched_kinds(core: RoutineCore, tag: Value) -> None:
-    """The kinds of the watchpoints that touch the 1 KiB page at ``tag``."""
+def _watched_kinds(core: RoutineCore, tag: Value, physical: Value) -> None:
+    """The kinds of the watchpoints that touch the 1 KiB page at virtual ``tag``, ``physical``."""
     kinds = core.variable("i32", "0")
     index = core.variable("i32", "0")
     test, body, after = (core.name("L") for _ in range(3))
@@ -160,7 +174,8 @@ def _watched_kinds(core: RoutineCore, tag: Value) -> None:
         pointer = core.op(f"getelementptr i8, ptr {entry}, i64 {place}", 64)
         return core.op(f"load i32, ptr {pointer}", 32)
 
-    touches = ~(tag + (PAGE_SIZE - 1)).ult(word(0)) & ~tag.ugt(word(4))
+    page = (word(8) & WATCH_PHYSICAL).ne(0).select(physical, tag)
+    touches = ~(page + (PAGE_SIZE - 1)).ult(word(0)) & ~page.ugt(word(4))
     more = core.op(f"load i32, ptr {kinds}", 32) | touches.select(word(8), 0)
     core.line(f"store i32 {more}, ptr {kinds}")
     core.line(f"store i32 {k + 1}, ptr {index}")
@@ -169,7 +184,7 @@ def _watched_kinds(core: RoutineCore, tag: Value) -> None:
     core.ret(core.op(f"load i32, ptr {kinds}", 32))
 
 
-WATCHED_KINDS = Routine("watched_kinds", _watched_kinds, (32,), 32)
+WATCHED_KINDS = Routine("watched_kinds", _watched_kinds, (32, 32), 32)
 
 
 def _sized(core: RoutineCore, size: Value, emit: Callable[[int], None]) -> None:
@@ -194,8 +209,8 @@ def _slow_read(core: RoutineCore) -> None:
     result = core.call(walk, aligned, _access_of(core, flags, write=False))
     for _ in core.when((result & RESULT_FAULT).ne(0)):
         _fail(core, (result >> RESULT_STATUS_SHIFT).trunc(32), address)
-    _check_watches(core, aligned, size, WATCH_READ, core.const(0))
     physical = result.trunc(32)
+    _check_watches(core, aligned, physical, size, WATCH_READ, core.const(0))
     page = core.physical_page(physical)
     value = core.variable("i32", "0")
     memory, device, done = (core.name("L") for _ in range(3))
@@ -234,8 +249,8 @@ def _slow_write(core: RoutineCore) -> None:
     for _ in core.when((result & RESULT_FAULT).ne(0)):
         _fail(core, (result >> RESULT_STATUS_SHIFT).trunc(32), address)
     kept = value & size.eq(4).select(-1, size.eq(2).select(0xFFFF, 0xFF))
-    _check_watches(core, aligned, size, WATCH_WRITE, kept)
     physical = result.trunc(32)
+    _check_watches(core, aligned, physical, size, WATCH_WRITE, kept)
     page = core.physical_page(physical)
     present = (page & (PAGE_PRESENT | PAGE_WRITABLE)).eq(PAGE_PRESENT | PAGE_WRITABLE)
     memory, device, done = (core.name("L") for _ in range(3))
@@ -276,13 +291,14 @@ def _slow_fetch(core: RoutineCore) -> None:
     core.line(f"store i32 {address & -PAGE_SIZE}, ptr {entry}")
     addend = (page & -4) + physical.zext(64) - address.zext(64)
     core.line(f"store i64 {addend}, ptr {core.op(f'getelementptr i8, ptr {entry}, i64 8', 64)}")
-    number = address >> PAGE_BITS
-    byte = core.op(
-        f"getelementptr i8, ptr {core.get_pointer('breakpoint_pages')}, i64 {(number >> 3).zext(64)}", 64
-    )
-    marked = core.op(f"load i8, ptr {byte}", 8).zext(32) >> (number & 7)
+    page_place = core.op(f"getelementptr i8, ptr {entry}, i64 4", 64)
+    core.line(f"store i32 {physical & -PAGE_SIZE}, ptr {page_place}")
+    marked = core.variable("i1", str(bit_of(core, "breakpoint_pages", address >> PAGE_BITS)))
+    for _ in core.when(core.get("physical_breakpoints").ne(0)):
+        too = bit_of(core, "physical_breakpoint_pages", physical >> PAGE_BITS)
+        core.line(f"store i1 {core.op(f'load i1, ptr {marked}', 1) | too}, ptr {marked}")
     table = core.op(
-        f"select i1 {marked.trunc(1)}, ptr {core.get_pointer('debug_table')}, "
+        f"select i1 {core.op(f'load i1, ptr {marked}', 1)}, ptr {core.get_pointer('debug_table')}, "
         f"ptr {core.get_pointer('tables')}",
         64,
     )

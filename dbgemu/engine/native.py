@@ -108,6 +108,10 @@ class NativeCode:
 
     def __init__(self, contents: bytes, machine: llvm.TargetMachine) -> None:
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        self.add(contents)
+
+    def add(self, contents: bytes) -> None:
+        """Load another object file, whose references to symbols of those before are resolved."""
         with tempfile.NamedTemporaryFile(suffix=".o") as file:
             file.write(contents)
             file.flush()

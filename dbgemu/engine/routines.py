@@ -12,6 +12,7 @@ from dbgemu.engine.layout import (
 from dbgemu.target.arm.core import Routine, Vector
 from dbgemu.target.arm.state import (
     DATA_TLB_ENTRIES,
+    EXIT_CATCH,
     FETCH_TLB_ENTRIES,
     NO_TAG,
     PAGE_BITS,
@@ -87,6 +88,12 @@ class RoutineCore(EmittingCore):
                 f"select i1 {user}, ptr {self.address_of(ordinary)}, ptr {self.address_of(privileged)}", 64
             )
             self.line(f"store ptr {chosen}, ptr {self.address_of(pointer)}")
+
+    def notice(self, event: int, changed: Value) -> None:
+        """Keep the event, and make the next block's entry stop."""
+        for _ in self.when((self.get("catch_events") & event).ne(0) & changed):
+            self.set("caught", self.get("caught") | event)
+            self.line(f"store i8 1, ptr {self.address_of('exit_request', EXIT_CATCH, scale=1)}")
 
     # What only instructions do: a routine's caller sees to it
 

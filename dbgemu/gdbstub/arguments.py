@@ -19,6 +19,10 @@ _REGISTER = re.compile(_WORD)
 _REGISTER_VALUE = re.compile(_WORD + rb"=((?:[0-9a-fA-F]{2})+)")
 _SIGNAL_ADDRESS = re.compile(rb"[0-9a-fA-F]{2}(?:;" + _WORD + rb")?")
 _POINT = re.compile(_WORD + rb"," + _WORD)
+_SEARCH = re.compile(_WORD + rb";" + _WORD + rb";(.*)", re.DOTALL)
+_FILE_REPLY = re.compile(rb"(-?[0-9a-fA-F]{1,16})(?:,([0-9a-fA-F]{1,8})(?:,(C)?)?)?(?:;.*)?", re.DOTALL)
+_FLASH_WRITE = re.compile(_WORD + rb":(.*)", re.DOTALL)
+_STEP_BITS = re.compile(rb"=(?:0x)?" + _WORD)
 _TRANSFER = re.compile(rb"([^:]*):" + _WORD + rb"," + _WORD)
 _ID = rb"(-1|[0-9a-fA-F]{1,8})"
 _THREAD = re.compile(_ID + rb"|p" + _ID + rb"(?:\." + _ID + rb")?")
@@ -52,6 +56,50 @@ def address_length(text: bytes) -> tuple[int, int]:
     if match is None:
         raise _bad("address,length", text)
     return int(match[1], 16), int(match[2], 16)
+
+
+def flash_write(text: bytes) -> tuple[int, bytes]:
+    """``addr:data`` with the data in escaped binary."""
+    match = _FLASH_WRITE.fullmatch(text)
+    if match is None:
+        raise _bad("address:data", text)
+    return int(match[1], 16), unescape(match[2])
+
+
+def numbers(count: int) -> Callable[[bytes], tuple[int, ...]]:
+    """A parser of ``count`` numbers of up to 64 bits, separated by commas."""
+    pattern = re.compile(rb",".join([rb"([0-9a-fA-F]{1,16})"] * count))
+
+    def parse(text: bytes) -> tuple[int, ...]:
+        match = pattern.fullmatch(text)
+        if match is None:
+            raise _bad(f"{count} numbers" if count > 1 else "a number", text)
+        return tuple(int(group, 16) for group in match.groups())
+
+    return parse
+
+
+def open_file(text: bytes) -> tuple[bytes, int, int]:
+    """``filename,flags,mode`` of vFile:open, the name in hexadecimal."""
+    name, _, rest = text.partition(b",")
+    flags, mode = numbers(2)(rest)
+    return hex_bytes(name), flags, mode
+
+
+def step_bits(text: bytes) -> tuple[int]:
+    """``=bits``, with ``0x`` or without."""
+    match = _STEP_BITS.fullmatch(text)
+    if match is None:
+        raise _bad("=bits", text)
+    return (int(match[1], 16),)
+
+
+def search(text: bytes) -> tuple[int, int, bytes]:
+    """``addr;length;pattern`` with the pattern in escaped binary."""
+    match = _SEARCH.fullmatch(text)
+    if match is None:
+        raise _bad("address;length;pattern", text)
+    return int(match[1], 16), int(match[2], 16), unescape(match[3])
 
 
 def _address_data(text: bytes, decode: Callable[[bytes], bytes]) -> tuple[int, bytes]:
@@ -129,6 +177,14 @@ def point(text: bytes) -> tuple[int, int]:
     return int(match[1], 16), int(match[2], 16)
 
 
+def file_reply(text: bytes) -> tuple[int, int, bool]:
+    """``retcode[,errno[,C]]`` of a File-I/O reply: C when ctrl-C was pressed meanwhile."""
+    match = _FILE_REPLY.fullmatch(text)
+    if match is None:
+        raise _bad("retcode,errno,C", text)
+    return int(match[1], 16), int(match[2] or b"0", 16), match[3] is not None
+
+
 def transfer(text: bytes) -> tuple[str, int, int]:
     """``annex:offset,length`` of a qXfer read."""
     match = _TRANSFER.fullmatch(text)
@@ -148,6 +204,32 @@ def names_the_cpu(text: bytes) -> bool:
 def thread(text: bytes) -> tuple[bool]:
     """A thread-id: whether it means the CPU."""
     return (names_the_cpu(text),)
+
+
+def process(text: bytes) -> tuple[int | None]:
+    """The number of a process, ``;`` in front of it or not; or nothing."""
+    text = text.removeprefix(b";")
+    return register(text) if text else (None,)
+
+
+def program(text: bytes) -> tuple[tuple[bytes, ...]]:
+    """``filename;argument;…`` of vRun, each in hexadecimal."""
+    return (tuple(hex_bytes(part) for part in text.split(b";")),)
+
+
+def flag(text: bytes) -> tuple[bool]:
+    """``0`` or ``1``."""
+    if text not in (b"0", b"1"):
+        raise _bad("0 or 1", text)
+    return (text == b"1",)
+
+
+def system_calls(text: bytes) -> tuple[tuple[int, ...] | None]:
+    """``0``, or ``1;number;…``: None for no system calls, no numbers for all."""
+    first, *numbers = text.split(b";")
+    if text != b"0" and first != b"1":
+        raise _bad("0 or 1;number;…", text)
+    return (None if text == b"0" else tuple(register(number)[0] for number in numbers),)
 
 
 def operation_thread(text: bytes) -> tuple[bool]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbgemu.debug.events import FrontEnd, StopEvent
+from dbgemu.debug.events import FrontEnd, StopEvent, StopKind
+from dbgemu.gdbstub.console import GuestConsole
 from dbgemu.gdbstub.errors import PacketError
+from dbgemu.gdbstub.exec_file import HostFiles
+from dbgemu.gdbstub.file_io import FileIo
+from dbgemu.gdbstub.nonstop import StopNotifications
 from dbgemu.gdbstub.packets import parse
-from dbgemu.gdbstub.stop_reply import stop_reply
+from dbgemu.gdbstub.stop_reply import exit_reply, stop_reply
+from dbgemu.gdbstub.syscalls import Syscalls
 from dbgemu.gdbstub.target_xml import RegisterFile
+from dbgemu.gdbstub.tracing import IN_FRAME
 
 if TYPE_CHECKING:
+    from dbgemu.debug.semihosting.files import RemoteHost
     from dbgemu.debug.session import DebugSession
+    from dbgemu.debug.tracepoints.frame import TraceFrame
 
 Monitor = Callable[["DebugSession", str], str]
 
@@ -26,13 +35,18 @@ class Stub:
     registers: RegisterFile
     #: runs a line of the ``monitor`` command and returns what it prints
     monitor: Monitor
+    #: where clients may have trace files written; None for nowhere
+    trace_folder: Path | None = None
+    #: the ELF file that the emulator was started with, an absolute path; None for none
+    program: Path | None = None
 
 
 class Client(FrontEnd):
     """A GDB that talks to the session. Lives on the server's thread.
 
     ``send`` takes a packet that is no answer to the packet being handled: a stop reply, console
-    output. ``schedule`` runs a function on the server's thread soon; it is called from any thread.
+    output. ``notify`` sends a notification, its text without ``%``. ``schedule`` runs a function on the
+    server's thread soon; it is called from any thread.
     """
 
     def __init__(
@@ -42,6 +56,8 @@ class Client(FrontEnd):
         send: Callable[[bytes], None],
         schedule: Callable[[Callable[[], None]], None],
         disconnect: Callable[[], None],
+        notify: Callable[[bytes], None] = lambda text: None,
+        unsent: Callable[[], int] = lambda: 0,
         name: str = "gdb",
     ) -> None:
         self.name = name
@@ -49,12 +65,30 @@ class Client(FrontEnd):
         self.session = stub.session
         self.send = send
         self.disconnect = disconnect
-        self._schedule = schedule
+        self.schedule = schedule
+        #: bytes that the client has not taken yet
+        self.unsent = unsent
+        self.guest_console = GuestConsole(self)
         self.attached = False
         #: features of qSupported that the client has
         self.features: frozenset[str] = frozenset()
         self.acks = True
         self.extended = False
+        #: the client debugs the board: it has neither detached from it nor killed it
+        self.present = True
+        self.non_stop = False
+        #: memory is read and written by physical addresses
+        self.physical = False
+        self.notifications = StopNotifications(notify)
+        self.syscalls = Syscalls(self)
+        self.files = HostFiles()
+        self.file_io = FileIo(self)
+        #: the client has fetched the registers with ``g``
+        self.knows_registers = False
+        #: the selected trace frame: what the client reads instead of the machine
+        self.frame: TraceFrame | None = None
+        #: what is left of the trace definitions that the client asked for
+        self.upload: Iterator[str] = iter(())
         self._waiting_since: int | None = None
         self._attach_signal: int | None = None
 
@@ -69,6 +103,8 @@ class Client(FrontEnd):
             row, arguments = parse(packet)
             if row is None:
                 return b""
+            if self.frame is not None:
+                return IN_FRAME.get(row.name, row.handle)(self, *arguments)
             return row.handle(self, *arguments)
         except PacketError as error:
             return self.error(error)
@@ -96,10 +132,26 @@ class Client(FrontEnd):
     @property
     def holding(self) -> bool:
         """The client believes that the machine stands still."""
-        return self.attached and not self.waiting
+        return self.attached and self.present and not self.waiting
+
+    @property
+    def takes_requests(self) -> bool:
+        """The client let the guest run and waits until it stops, so that it takes File-I/O requests.
+
+        It does not while it waits for the reply to ``?``, nor in non-stop mode.
+        """
+        return self.waiting and self._attach_signal is None and not self.non_stop
+
+    @property
+    def semihosting(self) -> RemoteHost | None:
+        """See :class:`FrontEnd`."""
+        return self.file_io if self.file_io.available else None
 
     def wait_for_stop(self, signal: int | None = None) -> None:
-        """Owe the client a reply for the next stop (and let it tell ``signal``)."""
+        """Owe the client a reply for the next stop (and let it tell ``signal``).
+
+        In non-stop mode the signal is told of a stop that was asked for only.
+        """
         self._waiting_since = self.session.last_stop.number
         self._attach_signal = signal
 
@@ -117,31 +169,57 @@ class Client(FrontEnd):
 
     def stopped(self, event: StopEvent) -> None:
         """Called by the session, on any thread."""
-        self._schedule(lambda: self._report(event))
+        self.schedule(lambda: self.report(event))
 
-    def _report(self, event: StopEvent) -> None:
+    def report(self, event: StopEvent) -> None:
+        """Tell the client of ``event``, if it waits for it. On the server's thread."""
         # An event with a number up to that of the resumption is an old one, delivered late.
         if self._waiting_since is None or event.number <= self._waiting_since:
             return
+        if self.file_io.defers(event):
+            return
         signal = self._attach_signal
         self._waiting_since = None
+        if self.non_stop:
+            asked_for = event.kind is StopKind.PAUSE
+            self.notifications.add(self.stop_reply(event, signal if asked_for else None))
+            return
+        if signal is None:
+            self.guest_console.flush()
         if event.message:
             self.console(f"{event.message}\n")
         self.send(self.stop_reply(event, signal))
 
+    def report_again(self) -> None:
+        """Tell a non-stop client of the last stop, behind the present reply."""
+        event = self.session.last_stop
+        self._waiting_since = event.number - 1
+        self.stopped(event)
+
     def quitting(self) -> None:
         """Called by the session, on any thread."""
-        self._schedule(self._end)
+        self.schedule(self._end)
 
     def _end(self) -> None:
-        if self.waiting:
-            self.send(b"W00")
+        if self.waiting and self.non_stop:
+            self.notifications.add(exit_reply(self.features))
+        elif self.waiting:
+            self.send(exit_reply(self.features))
         self.disconnect()
 
     # -- coming and going --------------------------------------------------------------------
 
+    def leave(self) -> None:
+        """Debug the board no longer, while the conversation may go on."""
+        self.present = False
+        self._waiting_since = None
+        self.notifications.restart()
+
     def detach(self, *, resume: bool) -> None:
         """Leave the session: with ``resume`` on the client's wish, without when it just vanished."""
         self.attached = False
-        self._waiting_since = None
+        self.leave()
+        self.session.call(self.syscalls.forget)
+        self.files.close_all()
+        self.file_io.lose()
         self.session.detach(self, resume=resume)

@@ -1,13 +1,15 @@
-"""Handlers: running, stepping, stopping, coming and going."""
+"""Handlers: running, stepping, stopping."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dbgemu.gdbstub import nonstop
 from dbgemu.gdbstub.errors import PacketError
 
 if TYPE_CHECKING:
+    from dbgemu.debug.events import StopEvent
     from dbgemu.gdbstub.client import Client
 
 _SIGTRAP = 5
@@ -15,6 +17,9 @@ _SIGTRAP = 5
 
 def halt_reason(client: Client) -> bytes | None:
     """``?``: why the machine stands still. A running machine is stopped: GDB needs it so."""
+    client.present = True
+    if client.non_stop:
+        return nonstop.present_stops(client)
     if client.session.running:
         client.wait_for_stop(_SIGTRAP)
         client.session.pause()
@@ -30,10 +35,21 @@ def continue_(client: Client, address: int | None = None) -> None:
     session.resume(by=client)
 
 
-def step(client: Client, address: int | None = None) -> bytes:
+def step(client: Client, address: int | None = None) -> bytes | None:
     """``s`` and ``S``: one instruction."""
     _go_to(client, address)
-    return client.stop_reply(client.session.step(by=client))
+    client.wait_for_stop()
+    return _tell(client, client.session.start_step(by=client))
+
+
+def _tell(client: Client, event: StopEvent | None) -> bytes | None:
+    """The reply for a stop that came at once, with what there is to say of it; None for one to come."""
+    if event is None:
+        return None
+    if event.message:
+        client.console(f"{event.message}\n")
+    client.stop_waiting()
+    return client.stop_reply(event)
 
 
 def _go_to(client: Client, address: int | None) -> None:
@@ -44,11 +60,7 @@ def _go_to(client: Client, address: int | None) -> None:
 
 def _step_range(client: Client, start: int, end: int) -> bytes | None:
     client.wait_for_stop()
-    event = client.session.step_range(start, end, by=client)
-    if event is None:
-        return None
-    client.stop_waiting()
-    return client.stop_reply(event)
+    return _tell(client, client.session.step_range(start, end, by=client))
 
 
 def _stop(client: Client) -> bytes | None:
@@ -63,6 +75,8 @@ def _stop(client: Client) -> bytes | None:
 
 def resume(client: Client, action: bytes, start: int, end: int) -> bytes | None:
     """``vCont``: continue, step, step while the pc is in a range, or stop."""
+    if client.non_stop:
+        return nonstop.resume(client, action, start, end)
     return _ACTIONS[action](client, start, end)
 
 
@@ -77,40 +91,6 @@ _ACTIONS: dict[bytes, Callable[[Client, int, int], bytes | None]] = {
 def resume_actions(client: Client) -> bytes:
     """``vCont?``: what resume can do."""
     return b"vCont;c;C;s;S;t;r"
-
-
-def detach(client: Client) -> bytes:
-    """``D``: leave; the machine goes on unless another client holds it."""
-    client.detach(resume=True)
-    return b"OK"
-
-
-def kill(client: Client) -> bytes:
-    """``k`` and ``vKill``: end the emulator or, for an extended client, reset the board and hold it."""
-    session = client.session
-    if client.extended:
-        session.halt()
-        session.reset(by=client)
-    else:
-        session.quit()
-    return b"OK"
-
-
-def kill_silently(client: Client) -> None:
-    """``k``: as ``vKill``, without a reply."""
-    kill(client)
-
-
-def extend(client: Client) -> bytes:
-    """``!``: the client stays when it has killed the program."""
-    client.extended = True
-    return b"OK"
-
-
-def restart(client: Client) -> None:
-    """``R``: reset the board, and hold it. No reply."""
-    client.session.halt()
-    client.session.reset(by=client)
 
 
 def select_thread(client: Client, ours: bool) -> bytes:

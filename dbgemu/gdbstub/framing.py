@@ -5,6 +5,7 @@ GDB manual, "Remote Protocol: Overview". Pure functions and one small automaton;
 
 from __future__ import annotations
 
+from binascii import hexlify
 from enum import Enum
 from functools import lru_cache
 from zlib import adler32
@@ -66,10 +67,15 @@ def unescape(data: bytes) -> bytes:
 # Runs worth shortening in hexadecimal replies are zeros (cleared memory) and 'f' (erased flash).
 # Looking for these few runs is a hundred times cheaper than looking for any. The last character is
 # the number of repetitions plus 29; 97 and 15 give '~' and ',', which mean nothing else.
+_LONG, _SHORT = 98, 16
 _RUNS = tuple(
-    (digit * length, b"%c*%c" % (digit, length - 1 + 29)) for digit in (b"0", b"f") for length in (98, 16)
+    (digit * _LONG, b"%b*%c" % (digit, _LONG - 1 + 29), digit * _SHORT, b"%b*%c" % (digit, _SHORT - 1 + 29))
+    for digit in (b"0", b"f")
 )
 
+
+#: so many bytes of zeros, or of ones, are a run worth shortening
+_ZEROS, _ONES = bytes(_SHORT // 2), b"\xff" * (_SHORT // 2)
 
 #: replies longer than this are not searched for runs: that takes longer than sending them
 _RUN_SEARCH_LIMIT = 4096
@@ -79,9 +85,17 @@ def run_length_encode(packet: bytes) -> bytes:
     """A hexadecimal reply with its long runs shortened: ``0*,`` is sixteen zeros."""
     if len(packet) > _RUN_SEARCH_LIMIT:
         return packet
-    for run, short in _RUNS:
-        packet = packet.replace(run, short)
+    for long_run, long_code, run, code in _RUNS:
+        if run in packet:
+            packet = packet.replace(long_run, long_code).replace(run, code)
     return packet
+
+
+def hexadecimal(data: bytes) -> bytes:
+    """Memory as a reply in hexadecimal, its long runs shortened."""
+    digits = hexlify(data)
+    # Most memory has no runs: they are seen in half the time before there are two digits a byte.
+    return run_length_encode(digits) if _ZEROS in data or _ONES in data else digits
 
 
 @lru_cache(maxsize=1024)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
 from struct import Struct
 from typing import TYPE_CHECKING
 
 from dbgemu.debug.memory import MEMORY_ERRORS
+from dbgemu.gdbstub import device_registers
 from dbgemu.gdbstub.errors import MALFORMED, MEMORY, PacketError
-from dbgemu.gdbstub.framing import PACKET_SIZE, escape, run_length_encode
-from dbgemu.gdbstub.target_xml import RegisterRow
+from dbgemu.gdbstub.framing import PACKET_SIZE, escape, hexadecimal, run_length_encode
 
 if TYPE_CHECKING:
     from dbgemu.gdbstub.client import Client
@@ -23,9 +24,10 @@ _ADDRESS_END = 1 << 32
 
 def read_registers(client: Client) -> bytes:
     """``g``: the core registers."""
+    client.knows_registers = True
     session = client.session
     core = session.call(session.cpu.read_core)
-    return run_length_encode(_CORE.pack(*core).hex().encode())
+    return run_length_encode(hexlify(_CORE.pack(*core)))
 
 
 def write_registers(client: Client, data: bytes) -> bytes:
@@ -35,44 +37,35 @@ def write_registers(client: Client, data: bytes) -> bytes:
     values = list(zip(client.stub.registers.core_names, _CORE.unpack(data), strict=True))
     # cpsr first: it decides whose r13 and r14 the others are.
     values.insert(0, values.pop())
-    write = client.session.cpu.write_register
-
-    def write_all() -> None:
-        for name, value in values:
-            write(name, value)
-
-    client.session.call(write_all)
+    client.session.write_registers(dict(values), by=client)
     return b"OK"
-
-
-def _row(client: Client, number: int) -> RegisterRow:
-    row = client.stub.registers.by_number.get(number)
-    if row is None:
-        raise PacketError(f"there is no register number {number}")
-    return row
 
 
 def read_register(client: Client, number: int) -> bytes:
     """``p``: one register."""
-    name = _row(client, number).name
+    name = client.stub.registers.names.get(number)
+    if name is None:
+        return device_registers.read(client, number)
     value = client.session.call(lambda: client.session.cpu.read_register(name))
-    return value.to_bytes(4, "little").hex().encode()
+    return hexlify(value.to_bytes(4, "little"))
 
 
 def write_register(client: Client, number: int, data: bytes) -> bytes:
     """``P``: one register."""
-    name = _row(client, number).name
+    name = client.stub.registers.names.get(number)
+    if name is None:
+        return device_registers.write(client, number, data)
     if len(data) != 4:
         raise PacketError(f"register {name} has 4 bytes, not {len(data)}", MALFORMED)
     value = int.from_bytes(data, "little")
-    client.session.call(lambda: client.session.cpu.write_register(name, value))
+    client.session.write_registers({name: value}, by=client)
     return b"OK"
 
 
 def _read(client: Client, address: int, length: int) -> bytes:
     length = min(length, _READ_LIMIT, _ADDRESS_END - address)
     try:
-        return client.session.memory.read_front(address, length)
+        return client.session.memory.read_front(address, length, physical=client.physical)
     except MEMORY_ERRORS as error:
         raise PacketError(str(error), MEMORY) from None
 
@@ -81,7 +74,7 @@ def read_memory(client: Client, address: int, length: int) -> bytes:
     """``m``: memory in hexadecimal, fewer bytes than asked for where it ends."""
     if not length:
         raise PacketError("a read of 0 bytes reads nothing", MALFORMED)
-    return run_length_encode(_read(client, address, length).hex().encode())
+    return hexadecimal(_read(client, address, length))
 
 
 def read_memory_binary(client: Client, address: int, length: int) -> bytes:
@@ -95,7 +88,11 @@ def write_memory(client: Client, address: int, data: bytes) -> bytes:
         raise PacketError(f"{len(data)} bytes from 0x{address:08x} do not fit in the address space", MEMORY)
     if data:
         try:
-            client.session.memory.write(address, data)
+            memory = client.session.memory
+            if client.physical:
+                memory.write_physical(address, data, by=client)
+            else:
+                memory.write(address, data, by=client)
         except MEMORY_ERRORS as error:
             raise PacketError(str(error), MEMORY) from None
     return b"OK"

@@ -1,4 +1,4 @@
-"""The memory map that GDB is given: what is RAM, what is ROM.
+"""The memory map that GDB is given: what is RAM, what is ROM or flash.
 
 GDB manual, "Memory Map Format". GDB refuses addresses that a map leaves out, while the guest's own
 mapping makes memory appear anywhere; so all four gigabytes are covered: what is not ROM is called
@@ -8,38 +8,42 @@ RAM, and where nothing answers this server says so, at every access anew.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from dbgemu.engine.cpu import TranslationFault
+from dbgemu.gdbstub import flash
 from dbgemu.target.memory import Memory
 
 if TYPE_CHECKING:
     from dbgemu.engine.cpu import Cpu
-    from dbgemu.target.bus import Bus, Region
+    from dbgemu.target.bus import Bus
 
 _END = 1 << 32
-
-
-def _seen_where_it_is(region: Region, cpu: Cpu) -> bool:
-    """The region's addresses mean the region itself: the MMU is off, or maps it so."""
-    try:
-        return all(cpu.translate(address) == address for address in (region.base, region.end - 1))
-    except TranslationFault:
-        return False
 
 
 def _pieces(bus: Bus, cpu: Cpu) -> Iterator[tuple[int, int, str]]:
     """(start, end, type) of the whole address space, in order."""
     position = 0
     for region in bus.regions():
-        rom = isinstance(region.target, Memory) and not region.writable
-        kind = "rom" if rom and _seen_where_it_is(region, cpu) else "ram"
+        if flash.flash_chip(region) is not None:
+            kind = "flash"
+        else:
+            kind = "rom" if isinstance(region.target, Memory) and not region.writable else "ram"
+        if kind != "ram" and not flash.seen_where_it_is(region, cpu):
+            kind = "ram"
         if region.base > position:
             yield position, region.base, "ram"
         yield region.base, region.end, kind
         position = region.end
     if position < _END:
         yield position, _END, "ram"
+
+
+def _lines(start: int, end: int, kind: str) -> Iterator[str]:
+    if kind == "flash":
+        yield from flash.describe(start)
+    else:
+        yield f'<memory type="{kind}" start="0x{start:x}" length="0x{end - start:x}"/>'
 
 
 def memory_map(bus: Bus, cpu: Cpu) -> bytes:
@@ -50,8 +54,5 @@ def memory_map(bus: Bus, cpu: Cpu) -> bytes:
         ' "http://sourceware.org/gdb/gdb-memory-map.dtd">',
         "<memory-map>",
     ]
-    lines += [
-        f'<memory type="{kind}" start="0x{start:x}" length="0x{end - start:x}"/>'
-        for start, end, kind in _pieces(bus, cpu)
-    ]
+    lines += chain.from_iterable(_lines(*piece) for piece in _pieces(bus, cpu))
     return "\n".join([*lines, "</memory-map>\n"]).encode()

@@ -14,7 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 from dbgemu.debug.watchpoints import WatchKind
 from dbgemu.gdbstub import arguments as take
-from dbgemu.gdbstub import execution, inspection, points, queries
+from dbgemu.gdbstub import (
+    breakpoint_rules,
+    exec_file,
+    execution,
+    file_io,
+    flash,
+    inspection,
+    lifecycle,
+    nonstop,
+    points,
+    qemu_controls,
+    queries,
+    searching,
+    syscalls,
+    trace_upload,
+    tracing,
+)
+from dbgemu.gdbstub import trace_arguments as take_trace
+from dbgemu.gdbstub.condition_arguments import breakpoint_with_rules
 from dbgemu.gdbstub.framing import PACKET_SIZE
 
 if TYPE_CHECKING:
@@ -63,9 +81,9 @@ CAPABILITIES = (
             Packet("C", take.signal_address, execution.continue_),
             Packet("s", take.optional_address, execution.step),
             Packet("S", take.signal_address, execution.step),
-            Packet("Z0", take.point, points.insert_breakpoint(hardware=False)),
+            Packet("Z0", breakpoint_with_rules, breakpoint_rules.insert_breakpoint(hardware=False)),
             Packet("z0", take.point, points.remove_breakpoint(hardware=False)),
-            Packet("Z1", take.point, points.insert_breakpoint(hardware=True)),
+            Packet("Z1", breakpoint_with_rules, breakpoint_rules.insert_breakpoint(hardware=True)),
             Packet("z1", take.point, points.remove_breakpoint(hardware=True)),
             Packet("Z2", take.point, points.insert_watchpoint(WatchKind.WRITE)),
             Packet("z2", take.point, points.remove_watchpoint(WatchKind.WRITE)),
@@ -73,11 +91,13 @@ CAPABILITIES = (
             Packet("z3", take.point, points.remove_watchpoint(WatchKind.READ)),
             Packet("Z4", take.point, points.insert_watchpoint(WatchKind.ACCESS)),
             Packet("z4", take.point, points.remove_watchpoint(WatchKind.ACCESS)),
-            Packet("D", take.anything, execution.detach),
-            Packet("k", take.anything, execution.kill_silently),
-            Packet("vKill", take.anything, execution.kill),
-            Packet("!", take.nothing, execution.extend),
-            Packet("R", take.anything, execution.restart),
+            Packet("D", take.process, lifecycle.detach),
+            Packet("k", take.anything, lifecycle.kill_silently),
+            Packet("vKill", take.process, lifecycle.kill),
+            Packet("!", take.nothing, lifecycle.extend),
+            Packet("R", take.anything, lifecycle.restart),
+            Packet("vRun", take.program, lifecycle.run),
+            Packet("vAttach", take.process, lifecycle.attach),
             Packet("H", take.operation_thread, execution.select_thread),
             Packet("T", take.thread, execution.thread_alive),
             Packet("qSupported", take.features, _supported),
@@ -87,6 +107,19 @@ CAPABILITIES = (
             Packet("qsThreadInfo", take.nothing, queries.more_threads),
             Packet("qThreadExtraInfo", take.thread, queries.thread_description),
             Packet("qRcmd", take.hex_data, queries.monitor_command),
+            Packet("F", take.file_reply, file_io.reply),
+            Packet("qSearch:memory", take.search, searching.search),
+            Packet("qCRC", take.address_length, searching.checksum),
+            # the memory map tells what is flash
+            Packet("vFlashErase", take.address_length, flash.erase),
+            Packet("vFlashWrite", take.flash_write, flash.write),
+            Packet("vFlashDone", take.nothing, flash.done),
+            Packet("qqemu.Supported", take.nothing, qemu_controls.supported),
+            Packet("qqemu.sstepbits", take.nothing, qemu_controls.step_bits),
+            Packet("qqemu.sstep", take.nothing, qemu_controls.step_mode),
+            Packet("Qqemu.sstep", take.step_bits, qemu_controls.set_step_mode),
+            Packet("qqemu.PhyMemMode", take.nothing, qemu_controls.memory_mode),
+            Packet("Qqemu.PhyMemMode", take.flag, qemu_controls.set_memory_mode),
         ),
     ),
     Capability(f"PacketSize={PACKET_SIZE:x}"),
@@ -98,9 +131,35 @@ CAPABILITIES = (
             Packet("vCont", take.resume_actions, execution.resume),
         ),
     ),
+    Capability(
+        "qXfer:exec-file:read+",
+        (
+            Packet("qXfer:exec-file:read", take.transfer, exec_file.read_name),
+            Packet("vFile:setfs", take.numbers(1), exec_file.set_filesystem),
+            Packet("vFile:open", take.open_file, exec_file.open_file),
+            Packet("vFile:pread", take.numbers(3), exec_file.read_file),
+            Packet("vFile:fstat", take.numbers(1), exec_file.describe_file),
+            Packet("vFile:close", take.numbers(1), exec_file.close_file),
+            Packet("vFile:readlink", take.hex_data, exec_file.read_link),
+        ),
+    ),
+    Capability("qXfer:threads:read+", (Packet("qXfer:threads:read", take.transfer, queries.read_threads),)),
+    Capability("multiprocess+"),
+    Capability("QCatchSyscalls+", (Packet("QCatchSyscalls", take.system_calls, syscalls.catch_syscalls),)),
+    Capability(
+        "QNonStop+",
+        (
+            Packet("QNonStop", take.flag, nonstop.set_mode),
+            Packet("vStopped", take.nothing, nonstop.more_stops),
+            Packet("vCtrlC", take.nothing, nonstop.interrupt),
+        ),
+    ),
     # Reasons in stop replies: sent to clients that ask for them in their own qSupported.
     Capability("swbreak+"),
     Capability("hwbreak+"),
+    # In packets Z0 and Z1.
+    Capability("ConditionalBreakpoints+"),
+    Capability("BreakpointCommands+"),
     Capability(
         "qXfer:features:read+", (Packet("qXfer:features:read", take.transfer, queries.read_features),)
     ),
@@ -108,6 +167,48 @@ CAPABILITIES = (
         "qXfer:memory-map:read+", (Packet("qXfer:memory-map:read", take.transfer, queries.read_memory_map),)
     ),
     Capability("binary-upload+", (Packet("x", take.address_length, inspection.read_memory_binary),)),
+    Capability(
+        "",
+        (
+            Packet("QTinit", take.nothing, tracing.initialize),
+            Packet("QTDP", take_trace.tracepoint, tracing.define),
+            Packet("QTDV", take_trace.variable, tracing.define_variable),
+            Packet("QTro", take_trace.ranges, tracing.mark_constant),
+            Packet("QTStart", take.nothing, tracing.start),
+            Packet("QTStop", take.nothing, tracing.stop),
+            Packet("QTNotes", take_trace.notes, tracing.set_notes),
+            Packet("QTFrame", take_trace.frame, tracing.select_frame),
+            Packet("QTSave", take_trace.file_name, tracing.save),
+            Packet("qTStatus", take.nothing, tracing.status),
+            Packet("qTP", take_trace.location, tracing.tracepoint_status),
+            Packet("qTV", take_trace.number, tracing.variable),
+            Packet("qTfP", take.nothing, tracing.first_of(trace_upload.definitions)),
+            Packet("qTsP", take.nothing, tracing.more),
+            Packet("qTfV", take.nothing, tracing.first_of(trace_upload.variables)),
+            Packet("qTsV", take.nothing, tracing.more),
+            Packet("qTBuffer", take_trace.piece, tracing.read_buffer),
+        ),
+    ),
+    # The X of QTDP, tracepoints that are new in a running experiment, and the bytecode of 'collect/s'.
+    Capability("ConditionalTracepoints+"),
+    Capability("InstallInTrace+"),
+    Capability("tracenz+"),
+    Capability("TracepointSource+", (Packet("QTDPsrc", take_trace.source, tracing.keep_source),)),
+    Capability(
+        "EnableDisableTracepoints+",
+        (
+            Packet("QTEnable", take_trace.location, tracing.enable(True)),
+            Packet("QTDisable", take_trace.location, tracing.enable(False)),
+        ),
+    ),
+    Capability(
+        "DisconnectedTracing+", (Packet("QTDisconnected", take_trace.flag, tracing.set_disconnected),)
+    ),
+    Capability("QTBuffer:size+", (Packet("QTBuffer", take_trace.setting, tracing.set_buffer),)),
+    Capability(
+        "qXfer:traceframe-info:read+",
+        (Packet("qXfer:traceframe-info:read", take.transfer, tracing.read_frame_info),),
+    ),
     # Errors may be texts: sent to clients that announce the same.
     Capability("error-message+"),
 )
@@ -119,7 +220,7 @@ _ROWS = {row.name.encode(): row for capability in CAPABILITIES for row in capabi
 #: packets whose name is one character: their arguments follow without a separator
 _LETTERS = {name[0]: row for name, row in _ROWS.items() if len(name) == 1}
 
-_NAME = re.compile(rb"(qXfer:[\w-]+:\w+|[\w?.]+)[:;,]?", re.ASCII)
+_NAME = re.compile(rb"(qXfer:[\w-]+:\w+|qSearch:\w+|vFile:\w+|[\w?.]+)[:;,]?", re.ASCII)
 
 #: longer packets carry data: they hardly come twice
 _CACHED_LENGTH = 40

@@ -14,22 +14,6 @@ if TYPE_CHECKING:
 Handler = Callable[["Client", int, int], bytes]
 
 
-def insert_breakpoint(*, hardware: bool) -> Handler:
-    """The handler of ``Z0`` or ``Z1``; the kind (2: Thumb, 4: ARM) changes nothing here."""
-
-    def insert(client: Client, address: int, kind: int) -> bytes:
-        session = client.session
-
-        def once() -> None:
-            if session.breakpoints.find(client, address, hardware) is None:
-                session.breakpoints.add(client, address, hardware=hardware)
-
-        session.call(once)
-        return b"OK"
-
-    return insert
-
-
 def remove_breakpoint(*, hardware: bool) -> Handler:
     """The handler of ``z0`` or ``z1``."""
 

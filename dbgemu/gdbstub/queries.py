@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dbgemu.gdbstub.errors import PacketError
 from dbgemu.gdbstub.framing import PACKET_SIZE, escape
 from dbgemu.gdbstub.memory_map import memory_map
+from dbgemu.gdbstub.stop_reply import thread_id
 
 if TYPE_CHECKING:
     from dbgemu.gdbstub.client import Client
@@ -26,17 +27,25 @@ def attached(client: Client) -> bytes:
 
 def current_thread(client: Client) -> bytes:
     """``qC``."""
-    return b"QC1"
+    return b"QC" + thread_id(client.features).encode()
 
 
 def first_threads(client: Client) -> bytes:
     """``qfThreadInfo``."""
-    return b"m1"
+    return b"m" + thread_id(client.features).encode() if client.present else b"l"
 
 
 def more_threads(client: Client) -> bytes:
     """``qsThreadInfo``: that was all."""
     return b"l"
+
+
+def read_threads(client: Client, annex: str, offset: int, length: int) -> bytes:
+    """``qXfer:threads:read``: the same, with the thread's name, at once."""
+    if annex:
+        raise PacketError(f"there is no list of threads '{annex}'", 0)
+    thread = f'<thread id="{thread_id(client.features)}" core="0" name="ARM920T"/>' if client.present else ""
+    return document_part(f'<?xml version="1.0"?><threads>{thread}</threads>'.encode(), offset, length)
 
 
 def thread_description(client: Client, ours: bool) -> bytes:
@@ -46,7 +55,7 @@ def thread_description(client: Client, ours: bool) -> bytes:
     return b"ARM920T".hex().encode()
 
 
-def _part(document: bytes, offset: int, length: int) -> bytes:
+def document_part(document: bytes, offset: int, length: int) -> bytes:
     """A piece of a qXfer object: ``m`` when more follows, ``l`` when not."""
     end = offset + min(length, PACKET_SIZE // 2 - 4)
     return (b"m" if end < len(document) else b"l") + escape(document[offset:end])
@@ -56,7 +65,7 @@ def read_features(client: Client, annex: str, offset: int, length: int) -> bytes
     """``qXfer:features:read``: the target description."""
     if annex != "target.xml":
         raise PacketError(f"there is no target description '{annex}', only target.xml", 0)
-    return _part(client.stub.registers.xml, offset, length)
+    return document_part(client.stub.registers.xml, offset, length)
 
 
 def read_memory_map(client: Client, annex: str, offset: int, length: int) -> bytes:
@@ -65,7 +74,7 @@ def read_memory_map(client: Client, annex: str, offset: int, length: int) -> byt
         raise PacketError(f"there is no memory map '{annex}'", 0)
     session = client.session
     document = session.call(lambda: memory_map(session.machine.board.bus, session.cpu))
-    return _part(document, offset, length)
+    return document_part(document, offset, length)
 
 
 def monitor_command(client: Client, line: bytes) -> bytes:

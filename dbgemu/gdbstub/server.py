@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbgemu.gdbstub.client import Monitor, Stub
 from dbgemu.gdbstub.connection import Connection
 from dbgemu.gdbstub.endpoint import open_listener, parse_endpoint
+from dbgemu.gdbstub.exec_file import is_elf
 from dbgemu.gdbstub.target_xml import RegisterFile
 
 if TYPE_CHECKING:
@@ -25,12 +27,23 @@ def _no_monitor(session: DebugSession, line: str) -> str:
 class GdbServer:
     """Serves ``session`` to any number of GDBs at ``where`` (``tcp:HOST:PORT`` or ``unix:PATH``).
 
-    ``monitor`` runs what is typed after GDB's ``monitor``. Raises :class:`OptionError` for a place
-    that does not read as one.
+    ``monitor`` runs what is typed after GDB's ``monitor``. Clients may have trace files written to
+    ``trace_folder``, if that is given, and may read ``program``, the file that runs, if it is an ELF.
+    Raises :class:`OptionError` for a place that does not read as one.
     """
 
-    def __init__(self, session: DebugSession, where: str, *, monitor: Monitor = _no_monitor) -> None:
-        self._stub = Stub(session, RegisterFile(session.cpu), monitor)
+    def __init__(
+        self,
+        session: DebugSession,
+        where: str,
+        *,
+        monitor: Monitor = _no_monitor,
+        trace_folder: Path | None = None,
+        program: Path | None = None,
+    ) -> None:
+        if program is not None:
+            program = program.absolute() if is_elf(program) else None
+        self._stub = Stub(session, RegisterFile(session.cpu), monitor, trace_folder, program)
         self.endpoint = parse_endpoint(where)
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

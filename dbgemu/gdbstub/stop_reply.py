@@ -9,23 +9,32 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from dbgemu.debug.events import FrontEnd, StopEvent, StopKind
+from dbgemu.debug.events import StopEvent, StopKind
 from dbgemu.debug.watchpoints import WatchKind
 
 if TYPE_CHECKING:
     from dbgemu.engine.cpu import Cpu
+    from dbgemu.gdbstub.client import Client
 
 _SIGINT, _SIGTRAP = 2, 5
 
 _SIGNALS = {StopKind.PAUSE: _SIGINT}
 
-_WATCH_REASONS = {WatchKind.WRITE: "watch", WatchKind.READ: "rwatch", WatchKind.ACCESS: "awatch"}
+_WATCH_REASONS = {
+    WatchKind.WRITE: "watch",
+    WatchKind.READ: "rwatch",
+    WatchKind.ACCESS: "awatch",
+    WatchKind.CHANGE: "watch",
+}
 
 _WORDS = Struct("<6I")
 
 
-def _reasons(event: StopEvent, client: FrontEnd, features: Iterable[str]) -> str:
+def _reasons(event: StopEvent, client: Client, features: Iterable[str]) -> str:
     """What the client needs to know of its own points; other clients' points are none of its business."""
+    call = client.syscalls.reason(event)
+    if call:
+        return call
     if event.kind is StopKind.BREAKPOINT:
         for breakpoint_ in event.breakpoints:
             name = "hwbreak" if breakpoint_.hardware else "swbreak"
@@ -38,18 +47,41 @@ def _reasons(event: StopEvent, client: FrontEnd, features: Iterable[str]) -> str
     return ""
 
 
+def thread_id(features: Iterable[str]) -> str:
+    """The id of the only thread, the CPU, to a client with these features."""
+    return "p1.1" if "multiprocess" in features else "1"
+
+
+def exit_reply(features: Iterable[str], status: int = 0) -> bytes:
+    """The reply that the program has ended, with an exit ``status`` (0 to 255)."""
+    return b"W%02x" % status + (b";process:1" if "multiprocess" in features else b"")
+
+
+def leaves_registers_out(client: Client) -> bool:
+    """The client is to fetch the registers itself, with ``g``.
+
+    GDB takes the size of the register blocks in trace files from the longest ``g`` reply that it
+    expects, and knows how long replies are only when it has seen one (gdb/remote.c, get_trace_status).
+    """
+    trace = client.session.trace
+    return not client.knows_registers and (trace.running or trace.buffer.created > 0)
+
+
 def stop_reply(
-    event: StopEvent, cpu: Cpu, client: FrontEnd, features: Iterable[str], signal: int | None = None
+    event: StopEvent, cpu: Cpu, client: Client, features: Iterable[str], signal: int | None = None
 ) -> bytes:
     """The reply for ``event`` to ``client``, who understands ``features``."""
     if event.kind is StopKind.SHUTDOWN:
-        return b"W00"
+        return exit_reply(features, event.status)
     if signal is None:
         signal = _SIGNALS.get(event.kind, _SIGTRAP)
-    reason = _reasons(event, client, features) if event.breakpoints or event.watchpoints else ""
+    points = event.breakpoints or event.watchpoints or event.catchpoints
+    reason = _reasons(event, client, features) if points else ""
+    if leaves_registers_out(client):
+        return f"T{signal:02x}{reason}thread:{thread_id(features)};".encode()
     # r11, sp, lr, pc and cpsr, which GDB reads at each stop: the frame, and how pc is to be understood
     words = _WORDS.pack(*cpu.read_core()[11:]).hex()
     return (
-        f"T{signal:02x}{reason}thread:1;0b:{words[:8]};0d:{words[16:24]};0e:{words[24:32]};"
+        f"T{signal:02x}{reason}thread:{thread_id(features)};0b:{words[:8]};0d:{words[16:24]};0e:{words[24:32]};"
         f"0f:{words[32:40]};19:{words[40:]};"
     ).encode()

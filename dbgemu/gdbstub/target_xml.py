@@ -1,15 +1,18 @@
 """The registers as GDB sees them: one table, and the target description generated from it.
 
 GDB manual, "Target Description Format" and "ARM Features". The ``g`` packet holds the core registers
-in the order of their numbers: r0 to pc, then cpsr (number 25: 16 to 24 once were the FPA's). Banked
-and coprocessor registers go one by one with ``p`` and ``P``, so that a stop costs no more for them.
+in the order of their numbers: r0 to pc, then cpsr (number 25: 16 to 24 once were the FPA's). Banked,
+coprocessor and device registers go one by one with ``p`` and ``P``, so that a stop costs no more for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+from dbgemu.gdbstub.device_registers import DeviceRow, describe, device_rows
 
 if TYPE_CHECKING:
     from dbgemu.engine.cpu import Cpu
@@ -86,10 +89,21 @@ class RegisterFile:
         #: names of the registers in the ``g`` packet, in its order
         self.core_names = tuple(row.name for row in core.registers)
         self.by_number = {row.number: row for feature in self.features for row in feature.registers}
-        self.xml = "\n".join(_document(self.features)).encode()
+        self.names = {number: row.name for number, row in self.by_number.items()}
+        self._cpu = cpu
+
+    @cached_property
+    def devices(self) -> dict[int, DeviceRow]:
+        """The registers of devices, by number: behind those of the CPU."""
+        return device_rows(self._cpu.bus, max(self.by_number) + 1)
+
+    @cached_property
+    def xml(self) -> bytes:
+        """The target description."""
+        return "\n".join(_document(self.features, self.devices)).encode()
 
 
-def _document(features: Iterable[RegisterFeature]) -> Iterator[str]:
+def _document(features: Iterable[RegisterFeature], devices: dict[int, DeviceRow]) -> Iterator[str]:
     yield '<?xml version="1.0"?>'
     yield '<!DOCTYPE target SYSTEM "gdb-target.dtd">'
     yield '<target version="1.0">'
@@ -103,6 +117,7 @@ def _document(features: Iterable[RegisterFeature]) -> Iterator[str]:
             group = f' group="{row.group}" save-restore="no"' if row.group else ""
             yield (f'<reg name="{row.name}" bitsize="32" regnum="{row.number}" type="{row.type}"{group}/>')
         yield "</feature>"
+    yield from describe(devices)
     yield "</target>\n"
 
 

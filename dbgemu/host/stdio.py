@@ -17,7 +17,7 @@ _LIMIT = 1 << 26
 
 
 class StdioChardev(StreamChardev):
-    """Standard input and output; the terminal, if the input is one, becomes raw.
+    """Standard input and output; the terminal, if the input is one, becomes raw unless it is not to.
 
     ``signals``: Ctrl-C and the like act on the emulator instead of going to the guest. Raises
     OSError; ValueError when standard input and output are in use already.
@@ -25,12 +25,12 @@ class StdioChardev(StreamChardev):
 
     _in_use = False
 
-    def __init__(self, io: IoThread, *, signals: bool) -> None:
+    def __init__(self, io: IoThread, *, signals: bool, raw: bool = True) -> None:
         if StdioChardev._in_use:
             raise ValueError("stdio is used for two devices, it serves only one")
         sys.stdout.flush()
         self._terminal: Terminal | None = None
-        if os.isatty(0):
+        if raw and os.isatty(0):
             from dbgemu.host.terminal import Terminal  # termios, only where there is a terminal
 
             self._terminal = Terminal(0, signals=signals)

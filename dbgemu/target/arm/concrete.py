@@ -315,6 +315,9 @@ class ConcreteCore(Core):
     def select_privilege(self, user: Value) -> None:
         """Each access looks at the mode."""
 
+    def notice(self, event: int, changed: Value) -> None:
+        """Nobody debugs this."""
+
     def wait_for_interrupt(self) -> None:
         """Ask for it, as generated code does."""
         self.state.exit_request[EXIT_IDLE] = 1

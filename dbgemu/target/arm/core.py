@@ -220,6 +220,13 @@ class Core(ABC):
         """From now on accesses have user privilege (width 1: 1) or not."""
 
     @abstractmethod
+    def notice(self, event: int, changed: Value) -> None:
+        """Where ``changed`` (width 1) holds, debuggers may have asked to stop behind this instruction.
+
+        ``event`` is one of ``CATCH_MODE`` and so on. The instruction ends its block anyway.
+        """
+
+    @abstractmethod
     def wait_for_interrupt(self) -> None:
         """Idle after this instruction, until an interrupt is requested."""
 

@@ -56,7 +56,7 @@ class FetchTlbEntry(ctypes.Structure):
 
     _fields_ = (
         ("tag", ctypes.c_uint32),
-        ("unused", ctypes.c_uint32),
+        ("physical", ctypes.c_uint32),  # the page's physical address
         ("addend", ctypes.c_uint64),
         ("table", ctypes.c_uint64),
         ("reserved", ctypes.c_uint64),
@@ -64,7 +64,7 @@ class FetchTlbEntry(ctypes.Structure):
 
 
 class WatchRange(ctypes.Structure):
-    """A watched range of virtual addresses; ``kinds`` is a sum of :data:`WATCH_READ` and ``_WRITE``."""
+    """A watched range of addresses; ``kinds`` is a sum of :data:`WATCH_READ`, ``_WRITE``, ``_PHYSICAL``."""
 
     _fields_ = (
         ("first", ctypes.c_uint32),
@@ -74,7 +74,11 @@ class WatchRange(ctypes.Structure):
     )
 
 
-WATCH_READ, WATCH_WRITE = 1, 2
+#: without WATCH_PHYSICAL a range is of virtual addresses
+WATCH_READ, WATCH_WRITE, WATCH_PHYSICAL = 1, 2, 4
+
+# ``caught``: bits 7..0 are exceptions, by vector; the others are changes that ``catch_events`` asks for
+CATCH_MODE, CATCH_TTB, CATCH_CONTROL, CATCH_FCSE, CATCH_DOMAINS = (1 << bit for bit in range(8, 13))
 
 
 class CpuState(ctypes.Structure):
@@ -109,7 +113,9 @@ class CpuState(ctypes.Structure):
         ("slow_value", ctypes.c_uint32),  # what the slow path is to write
         # for each 128 MiB of virtual addresses, whether the TLBs hold parts of a section or large page
         ("wide_fills", ctypes.c_uint32),
-        ("resume_count", ctypes.c_int64),  # the count at which break- and watchpoints are passed over
+        ("resume_count", ctypes.c_int64),  # the count at which breakpoints are passed over
+        ("watch_resume_count", ctypes.c_int64),  # and watchpoints: that of the last stop at one,
+        ("watch_resume_key", ctypes.c_uint64),  # and up to which of its accesses: see access_key
         # banked registers of the modes that are not active
         ("r8_r12", (ctypes.c_uint32 * 5) * 2),  # User's while in FIQ mode, FIQ's otherwise
         ("r13", ctypes.c_uint32 * 6),
@@ -130,11 +136,22 @@ class CpuState(ctypes.Structure):
         ("test_state", ctypes.c_uint32),
         # the access that hit a watchpoint
         ("watch_address", ctypes.c_uint32),
+        ("watch_physical", ctypes.c_uint32),
         ("watch_value", ctypes.c_uint32),
         ("watch_kind", ctypes.c_uint32),  # WATCH_READ or WATCH_WRITE
         ("watch_size", ctypes.c_uint32),
         ("watch_count", ctypes.c_uint32),
         ("stop_reason", ctypes.c_uint32),
+        # what debuggers want to be stopped at, and what of it happened
+        ("catch_vectors", ctypes.c_uint32),  # bit n: the exception whose vector is at 4 * n
+        ("catch_events", ctypes.c_uint32),  # a sum of CATCH_MODE and so on
+        ("caught", ctypes.c_uint32),
+        ("semihosting", ctypes.c_uint32),  # whose calls stop: a sum of SEMIHOSTING_...
+        ("physical_breakpoints", ctypes.c_uint32),  # how many there are
+        ("physical_breakpoint_pages", ctypes.c_uint64),  # as breakpoint_pages, of physical addresses
+        ("physical_breakpoint_bits", ctypes.c_uint64),
+        ("conditions", ctypes.c_uint64),  # address of the native conditions: see ConditionTable
+        ("condition_mask", ctypes.c_uint32),  # its number of slots, less 1
         ("watches", WatchRange * MAX_WATCHPOINTS),
         ("privileged_data", DataTlbEntry * DATA_TLB_ENTRIES),
         ("user_data", DataTlbEntry * DATA_TLB_ENTRIES),
@@ -151,7 +168,13 @@ ARCHITECTURAL_FIELDS = (
 )  # fmt: skip
 
 # exit_request: one byte for each source, so that no two threads write the same one
-EXIT_STOP, EXIT_IDLE, EXIT_DEVICE = 0, 1, 2
+EXIT_STOP, EXIT_IDLE, EXIT_DEVICE, EXIT_CATCH = 0, 1, 2, 3
+
+
+# Which code's semihosting calls are taken, and what their SVC says (Arm, "Semihosting for AArch32 and
+# AArch64", the trap instructions)
+SEMIHOSTING_PRIVILEGED, SEMIHOSTING_USER = 1, 2
+SEMIHOSTING_ARM, SEMIHOSTING_THUMB = 0x123456, 0xAB
 
 
 class StopCode(IntEnum):
@@ -161,6 +184,13 @@ class StopCode(IntEnum):
     REQUEST = 1
     BREAKPOINT = 2
     WATCHPOINT = 3
+    CATCH = 4
+    SEMIHOSTING = 5
+
+
+def access_key(address: int, kind: int) -> int:
+    """A number for the order of the accesses of one instruction: upwards, and a swap reads first."""
+    return address << 2 | kind
 
 
 def offset(name: str) -> int:

@@ -167,6 +167,18 @@ class NorFlash(Device):
         if self._backing is not None and self._backing.writable:
             self._backing.write(offset, data)
 
+    def erase(self, offset: int, length: int) -> None:
+        """What a programmer beside the guest does: erase whole sectors, in the image file too."""
+        self._store(offset, bytes([ERASED]) * length)
+
+    def program(self, offset: int, data: bytes) -> bool:
+        """Store bytes beside the guest, in the image file too; False when that would set a cleared bit."""
+        old = int.from_bytes(self.memory.data[offset : offset + len(data)], "little")
+        if int.from_bytes(data, "little") & ~old:
+            return False
+        self._store(offset, data)
+        return True
+
     def save(self) -> dict[str, Any]:
         """The chip's state and the 4 KiB pieces that differ from the image that it started with."""
         data, initial = self.memory.data, memoryview(self._initial)

@@ -11,7 +11,7 @@ from dbgemu.target.arm.cp15 import (
     MAIN_ID,
     TTB_MASK,
 )
-from dbgemu.target.arm.state import Mode
+from dbgemu.target.arm.state import CATCH_CONTROL, CATCH_DOMAINS, CATCH_FCSE, CATCH_TTB, Mode
 from dbgemu.target.arm.value import Value
 
 # An access is named by CRn, CRm and opcode 2 together: what the routines get as one number.
@@ -69,6 +69,11 @@ _PAIRS = (
 )
 
 
+def _write_noticed(m: Core, event: int, field: str, value: Value) -> None:
+    m.notice(event, m.get(field).ne(value))
+    m.set(field, value)
+
+
 @routine(32, 32)
 def write_cp15(m: Core, place: Value, value: Value) -> None:
     """ARM920T TRM 2.3: write the register, or do the cache or TLB operation.
@@ -87,18 +92,18 @@ def write_cp15(m: Core, place: Value, value: Value) -> None:
         m.flush_tlbs()
         m.ret()
     for _ in m.when(crn.eq(1)):
-        m.set("cp15_control", (value & CONTROL_WRITABLE) | CONTROL_READ_AS_ONE)
+        _write_noticed(m, CATCH_CONTROL, "cp15_control", (value & CONTROL_WRITABLE) | CONTROL_READ_AS_ONE)
         m.flush_tlbs()
         m.ret()
     for _ in m.when(crn.eq(2)):
-        m.set("ttb", value & TTB_MASK)
+        _write_noticed(m, CATCH_TTB, "ttb", value & TTB_MASK)
         m.ret()
     for _ in m.when(crn.eq(3)):
-        m.set("dacr", value)
+        _write_noticed(m, CATCH_DOMAINS, "dacr", value)
         m.flush_tlbs()
         m.ret()
     for _ in m.when(crn.eq(13)):
-        m.set("fcse_pid", value & FCSE_PID_MASK)
+        _write_noticed(m, CATCH_FCSE, "fcse_pid", value & FCSE_PID_MASK)
         m.flush_tlbs()
         m.ret()
     for _ in m.when(crn.eq(6)):
