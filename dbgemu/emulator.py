@@ -13,6 +13,7 @@ from dbgemu import semihosting_setup
 from dbgemu.debug.events import FrontEnd, StopEvent, StopKind
 from dbgemu.debug.semihosting.config import SemihostingConfig
 from dbgemu.debug.session import DebugSession
+from dbgemu.debug.symbols import SymbolsError
 from dbgemu.errors import OptionError
 from dbgemu.gdbstub.server import GdbServer
 from dbgemu.host import serial_link
@@ -23,6 +24,7 @@ from dbgemu.host.iothread import IoThread
 from dbgemu.machine import Machine
 from dbgemu.monitor.commands import COMMANDS
 from dbgemu.option_semihosting import SemihostingOptions
+from dbgemu.option_values import SymbolSource
 from dbgemu.options import Options
 from dbgemu.target.boot import STEPPINGSTONE_SIZE, BootPlan, plan_boot
 from dbgemu.target.chips.nor_flash import NorFlash
@@ -109,6 +111,8 @@ class Emulator(FrontEnd):
             board.log.listeners.append(lambda error: self._write_log(str(error)))
         self.session = DebugSession(self.machine)
         self.session.attach(self)
+        for source in options.symbols:
+            self._add_symbols(source)
         self.io = IoThread().start()
         enter(self.io.stop)
         if options.gdb is not None:
@@ -165,8 +169,20 @@ class Emulator(FrontEnd):
 
         return write
 
+    def _add_symbols(self, source: SymbolSource) -> None:
+        try:
+            self.session.symbols.add(source.path, source.offset)
+        except SymbolsError as error:
+            raise OptionError(f"-symbols: {error}") from None
+
     def _serve_gdb(self, where: str) -> None:
-        server = GdbServer(self.session, where, monitor=COMMANDS.execute_for_gdb, program=self.options.kernel)
+        server = GdbServer(
+            self.session,
+            where,
+            monitor=COMMANDS.execute_for_gdb,
+            program=self.options.kernel,
+            trace_folder=self.options.trace_dir,
+        )
 
         async def start() -> None:
             server.start(self.io.loop)

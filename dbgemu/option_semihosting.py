@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from dbgemu.debug.semihosting.config import Target
@@ -69,11 +68,3 @@ def semihosting_config(argument: str) -> SemihostingOptions:
                 f"'{part}' is not understood: write {', '.join(_KEYS)} or arg, with = and a value"
             )
     return options
-
-
-def existing_folder(argument: str) -> Path:
-    """A folder that is there."""
-    path = Path(argument).expanduser()
-    if not path.is_dir():
-        raise OptionError(f"there is no folder '{argument}'")
-    return path

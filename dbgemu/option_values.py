@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dbgemu.errors import OptionError
 from dbgemu.gdbstub.endpoint import parse_endpoint
@@ -191,3 +191,29 @@ def gdb_server(argument: str) -> str:
         raise OptionError(f"'{argument}' cannot carry GDB's protocol: write tcp::1234 or unix:PATH")
     parse_endpoint(argument)
     return argument
+
+
+def existing_folder(argument: str) -> Path:
+    """A folder that is there."""
+    path = Path(argument).expanduser()
+    if not path.is_dir():
+        raise OptionError(f"there is no folder '{argument}'")
+    return path
+
+
+class SymbolSource(NamedTuple):
+    """An ELF file, and what to add to its addresses."""
+
+    path: Path
+    offset: int
+
+
+def symbol_source(argument: str) -> SymbolSource:
+    """``FILE`` or ``FILE@OFFSET``."""
+    name, at, offset = argument.rpartition("@")
+    if not at:
+        return SymbolSource(existing_file(argument), 0)
+    try:
+        return SymbolSource(existing_file(name), int(offset, 0) & 0xFFFFFFFF)
+    except ValueError:
+        return SymbolSource(existing_file(argument), 0)  # a file may have an @ in its name

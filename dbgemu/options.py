@@ -17,8 +17,8 @@ from dbgemu import __version__
 from dbgemu import option_values as value
 from dbgemu.errors import OptionError
 from dbgemu.host.chardev import FORMS, ChardevSpec, parse_chardev
-from dbgemu.option_semihosting import SemihostingOptions, existing_folder, semihosting_config
-from dbgemu.option_values import ClockRate, RtcBase
+from dbgemu.option_semihosting import SemihostingOptions, semihosting_config
+from dbgemu.option_values import ClockRate, RtcBase, SymbolSource
 from dbgemu.options_refused import MEANINGLESS, MISSING, refusal
 from dbgemu.target.chips.nand_parts import DEFAULT_PART, PARTS, NandPart
 
@@ -56,6 +56,8 @@ class Options:
     nographic: bool = False
     gdb: str | None = None
     stopped: bool = False
+    symbols: tuple[SymbolSource, ...] = ()
+    trace_dir: Path | None = None
     semihosting: bool = False
     semihosting_config: SemihostingOptions | None = None
     semihosting_dir: Path | None = None
@@ -195,6 +197,21 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("gdb", "DEV", "serve GDB at tcp:HOST:PORT or unix:PATH", "gdb", value.gdb_server),
         Row("s", "", "the same as -gdb tcp::1234", "gdb", lambda _: "tcp::1234"),
         Row("S", "", "do not start the CPU: a debugger will", "stopped", _flag),
+        Row(
+            "symbols",
+            "FILE[@OFFSET]",
+            "ELF files whose names stops show",
+            "symbols",
+            value.symbol_source,
+            True,
+        ),
+        Row(
+            "trace-dir",
+            "DIR",
+            "where GDB's tsave -r may write",
+            "trace_dir",
+            value.existing_folder,
+        ),
         Row("semihosting", "", "answer the guest's semihosting calls", "semihosting", _flag),
         Row(
             "semihosting-config",
@@ -208,7 +225,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
             "DIR",
             "whose files these calls may use (default: none)",
             "semihosting_dir",
-            existing_folder,
+            value.existing_folder,
         ),
         Row("d", "ITEM,...", "log these (help lists them)", "log_items", _answering(_LOGS, _log_items)),
         Row("D", "FILE", "log to FILE instead of the terminal", "log_file", value.writable_file),

@@ -244,3 +244,16 @@ def test_kernel_and_demo_exclude_each_other(image: str) -> None:
     assert refused("-demo", "-kernel", image) == (
         "-demo boots firmware of its own, so it cannot be used with -kernel"
     )
+
+
+def test_symbols_take_an_offset_and_may_be_given_several_times(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.elf", tmp_path / "b@c.elf"
+    first.touch()
+    second.touch()
+    options = parse_command_line(["-demo", "-symbols", f"{first}@0x1000", "-symbols", str(second)])
+    assert options.symbols == ((first, 0x1000), (second, 0))
+
+
+def test_symbols_of_an_absent_file_are_refused() -> None:
+    with pytest.raises(OptionError, match="there is no file '/nowhere/vmlinux'"):
+        parse_command_line(["-symbols", "/nowhere/vmlinux"])
