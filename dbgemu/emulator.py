@@ -9,13 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
-from dbgemu import semihosting_setup
 from dbgemu.debug.events import FrontEnd, StopEvent, StopKind
-from dbgemu.debug.semihosting.config import SemihostingConfig
 from dbgemu.debug.session import DebugSession
-from dbgemu.debug.symbols import SymbolsError
 from dbgemu.errors import OptionError
-from dbgemu.gdbstub.server import GdbServer
 from dbgemu.host import serial_link
 from dbgemu.host.backend import Chardev, ChardevEvent
 from dbgemu.host.chardev import ChardevSpec, open_chardev
@@ -169,13 +165,19 @@ class Emulator(FrontEnd):
 
         return write
 
+    # What only some runs need is imported by them: a start is mostly imports.
+
     def _add_symbols(self, source: SymbolSource) -> None:
+        from dbgemu.debug.symbols import SymbolsError
+
         try:
             self.session.symbols.add(source.path, source.offset)
         except SymbolsError as error:
             raise OptionError(f"-symbols: {error}") from None
 
     def _serve_gdb(self, where: str) -> None:
+        from dbgemu.gdbstub.server import GdbServer
+
         server = GdbServer(
             self.session,
             where,
@@ -208,6 +210,9 @@ class Emulator(FrontEnd):
             self._attach_console(self._open(monitor, "monitor"), shared=False)
 
     def _serve_semihosting(self, options: SemihostingOptions) -> None:
+        from dbgemu import semihosting_setup
+        from dbgemu.debug.semihosting.config import SemihostingConfig
+
         ports, monitor = self.options.ports()
         if options.console is not None:
             backend = self._open(options.console, "semihosting")

@@ -19,13 +19,13 @@ from dbgemu.debug.events import Change, ChangeKind, FrontEnd, StopEvent, StopKin
 from dbgemu.debug.memory import MemoryAccess
 from dbgemu.debug.run_control import Goal
 from dbgemu.debug.runner import Runner
-from dbgemu.debug.semihosting.host import Semihosting
 from dbgemu.debug.watchpoints import WatchKind, Watchpoint
 
 if TYPE_CHECKING:
     from dbgemu.debug.semihosting.config import SemihostingConfig
     from dbgemu.debug.semihosting.console import Console
     from dbgemu.debug.semihosting.files import RemoteHost
+    from dbgemu.debug.semihosting.host import Semihosting
     from dbgemu.machine import Machine
 
 T = TypeVar("T")
@@ -94,6 +94,8 @@ class DebugSession:
 
     def serve_semihosting(self, config: SemihostingConfig, console: Console) -> Semihosting:
         """Answer the guest's semihosting calls, until the result is closed. Raises OSError."""
+        from dbgemu.debug.semihosting.host import Semihosting  # few runs need it
+
         self._runner.semihosting = Semihosting(self.machine, config, console, remote=self._remote_host)
         return self._runner.semihosting
 
