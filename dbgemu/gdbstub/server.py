@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbgemu.gdbstub.client import Monitor, Stub
-from dbgemu.gdbstub.connection import Connection
 from dbgemu.gdbstub.endpoint import open_listener, parse_endpoint
 from dbgemu.gdbstub.exec_file import is_elf
-from dbgemu.gdbstub.target_xml import RegisterFile
 
 if TYPE_CHECKING:
     from dbgemu.debug.session import DebugSession
+    from dbgemu.gdbstub.client import Monitor, Stub
+    from dbgemu.gdbstub.connection import Connection
 
 #: clients at once; more are turned away
 _MAX_CLIENTS = 32
@@ -43,12 +43,24 @@ class GdbServer:
     ) -> None:
         if program is not None:
             program = program.absolute() if is_elf(program) else None
-        self._stub = Stub(session, RegisterFile(session.cpu), monitor, trace_folder, program)
+        self._session = session
+        self._monitor = monitor
+        self._trace_folder = trace_folder
+        self._program = program
         self.endpoint = parse_endpoint(where)
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections: set[Connection] = set()
         self._accepted = 0
+
+    @cached_property
+    def _stub(self) -> Stub:
+        """What the clients share. With the first of them: a server listens before it can talk."""
+        from dbgemu.gdbstub.client import Stub
+        from dbgemu.gdbstub.target_xml import RegisterFile
+
+        registers = RegisterFile(self._session.cpu)
+        return Stub(self._session, registers, self._monitor, self._trace_folder, self._program)
 
     @property
     def client_count(self) -> int:
@@ -67,6 +79,8 @@ class GdbServer:
         loop.add_reader(self._listener.fileno(), self._accept)
 
     def _accept(self) -> None:
+        from dbgemu.gdbstub.connection import Connection
+
         assert self._listener is not None and self._loop is not None
         try:
             sock, _ = self._listener.accept()
