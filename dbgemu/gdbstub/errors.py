@@ -14,8 +14,3 @@ class PacketError(Exception):
     def __init__(self, text: str, code: int = GENERAL) -> None:
         super().__init__(text)
         self.code = code
-
-
-def malformed(packet: str) -> PacketError:
-    """The error for arguments that do not read as the packet's."""
-    return PacketError(f"malformed arguments of packet {packet}", MALFORMED)

@@ -14,11 +14,11 @@ A device is a class with :class:`Register` attributes::
             self.WTCON = value
             self._restart()
 
-        @WTCNT.read            # also used as peek: it must have no side effects ...
+        @WTCNT.read            # also used as peek, so it must have no side effects
         def _read_counter(self) -> int: ...
 
-    On the class, ``Watchdog.WTCON`` is the declaration; on an instance, ``wdt.WTCON`` is the stored
-    value, a plain int. ``WTCON["ENABLE"].get(value)`` extracts a field.
+On the class, ``Watchdog.WTCON`` is the declaration; on an instance, ``wdt.WTCON`` is the stored value, a
+plain int. ``WTCON["ENABLE"].get(value)`` extracts a field.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Register:
 
     ``offset`` is in bytes from the device's base, ``width`` in bits (8, 16 or 32; what is above
     reads as 0), ``access`` one of "rw", "ro", "wo". ``writable`` masks the bits that a write without
-    handler changes (all by default). ``stride`` and ``lanes``: see :meth:`Device.locate`.
+    handler changes (all by default).
     """
 
     def __init__(

@@ -79,11 +79,6 @@ A32 = DecodeTable(
 )
 
 
-def key_of(word: int) -> int:
-    """The 12 bits that choose an instruction's handler."""
-    return (word >> 16 & 0xFF0) | (word >> 4 & 0xF)
-
-
 def word_of(key: int) -> int:
     """A word with these key bits, all others 0."""
     return (key & 0xFF0) << 16 | (key & 0xF) << 4

@@ -49,11 +49,6 @@ T16 = DecodeTable(
 )
 
 
-def key_of(halfword: int) -> int:
-    """The 10 bits that choose an instruction's handler."""
-    return halfword >> 6
-
-
 def word_of(key: int) -> int:
     """A halfword with these key bits, all others 0."""
     return key << 6
