@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,8 +16,9 @@ from dbgemu.host.backend import Chardev, ChardevEvent
 from dbgemu.host.chardev import ChardevSpec, open_chardev
 from dbgemu.host.flash_image import open_nand_image, open_nor_image
 from dbgemu.host.iothread import IoThread
+from dbgemu.host.shutdown import End
 from dbgemu.machine import Machine
-from dbgemu.monitor.commands import COMMANDS
+from dbgemu.monitor.monitor import Monitor
 from dbgemu.option_semihosting import SemihostingOptions
 from dbgemu.option_values import SymbolSource
 from dbgemu.options import Options
@@ -78,9 +78,10 @@ class Emulator(FrontEnd):
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._ended = threading.Event()
+        self._ended = End()
         self._status = 0
         self._resources = ExitStack()
+        self._resources.callback(self._ended.close)
         try:
             self._build()
         except BaseException:
@@ -106,6 +107,7 @@ class Emulator(FrontEnd):
         if _GUEST_ERRORS & options.log_items:
             board.log.listeners.append(lambda error: self._write_log(str(error)))
         self.session = DebugSession(self.machine)
+        self._monitor = Monitor(self.session)
         self.session.attach(self)
         for source in options.symbols:
             self._add_symbols(source)
@@ -181,7 +183,7 @@ class Emulator(FrontEnd):
         server = GdbServer(
             self.session,
             where,
-            monitor=COMMANDS.execute_for_gdb,
+            monitor=self._monitor.execute,
             program=self.options.kernel,
             trace_folder=self.options.trace_dir,
         )
@@ -259,9 +261,7 @@ class Emulator(FrontEnd):
     def _attach_console(self, backend: Chardev, *, shared: bool) -> None:
         from dbgemu.monitor.console import Console
 
-        Console(
-            backend, self.session, COMMANDS.execute_for_gdb, shared=shared, machine_name=self.options.name
-        )
+        Console(backend, self._monitor, shared=shared, machine_name=self.options.name)
 
     # -- running ---------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from support import FakeMachine, RawClient, serve
 from dbgemu.debug.session import DebugSession
 from dbgemu.gdbstub.framing import unescape
 from dbgemu.gdbstub.server import GdbServer
-from dbgemu.monitor.commands import COMMANDS
+from dbgemu.monitor.monitor import Monitor
 
 
 class Wire:
@@ -38,7 +38,7 @@ def wire(machine: Any = None, **options: Any) -> Iterator[Wire]:
     """A server for ``machine``, or for one without an engine."""
     machine = machine if machine is not None else FakeMachine()
     session = DebugSession(machine)
-    options.setdefault("monitor", COMMANDS.execute_for_gdb)
+    options.setdefault("monitor", Monitor(session).execute)
     try:
         with serve(session, **options) as server, ExitStack() as clients:
             yield Wire(machine, session, server, clients)

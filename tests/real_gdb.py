@@ -18,7 +18,7 @@ from support import serve
 
 from dbgemu.debug.session import DebugSession
 from dbgemu.machine import Machine
-from dbgemu.monitor.commands import COMMANDS
+from dbgemu.monitor.monitor import Monitor
 from dbgemu.target.boot import plan_boot
 from dbgemu.target.mini2440 import Mini2440
 
@@ -134,7 +134,7 @@ def debugged(machine: Machine, elf: Path | None = None) -> Iterator[tuple[Gdb, D
     """A gdb that is connected to ``machine``, the session, and where its server listens (for gdb)."""
     session = DebugSession(machine)
     try:
-        with serve(session, monitor=COMMANDS.execute_for_gdb) as server:
+        with serve(session, monitor=Monitor(session).execute) as server:
             place = f"{server.endpoint.host}:{server.endpoint.port}"
             gdb = Gdb(elf)
             try:

@@ -26,7 +26,7 @@ from dbgemu.gdbstub.framing import PACKET_SIZE, escape, frame, unescape
 from dbgemu.gdbstub.packets import ANNOUNCEMENT, CAPABILITIES, parse
 from dbgemu.gdbstub.server import GdbServer
 from dbgemu.gdbstub.target_xml import RegisterFile
-from dbgemu.monitor.commands import COMMANDS
+from dbgemu.monitor.monitor import Monitor
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def session(machine: FakeMachine) -> Iterator[DebugSession]:
 
 @pytest.fixture
 def server(session: DebugSession) -> Iterator[GdbServer]:
-    with serve(session, monitor=COMMANDS.execute_for_gdb) as server:
+    with serve(session, monitor=Monitor(session).execute) as server:
         yield server
 
 
@@ -163,7 +163,7 @@ def test_every_row_of_the_table_answers_its_packet_with_something(session, tmp_p
             Stub(
                 session,
                 RegisterFile(session.cpu),
-                COMMANDS.execute_for_gdb,
+                Monitor(session).execute,
                 trace_folder=tmp_path,
                 program=Path(__file__),
             ),
@@ -780,7 +780,7 @@ def test_any_packet_is_parsed_or_refused(packet: bytes) -> None:
 def test_any_packets_are_answered_without_a_failure(packets: list[bytes]) -> None:
     session = DebugSession(FakeMachine())
     client = Client(
-        Stub(session, RegisterFile(session.cpu), COMMANDS.execute_for_gdb),
+        Stub(session, RegisterFile(session.cpu), Monitor(session).execute),
         send=lambda packet: None,
         schedule=lambda action: None,
         disconnect=lambda: None,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dbgemu.debug.session import DebugSession
     from dbgemu.debug.tracepoints.frame import TraceFrame
 
-Monitor = Callable[["DebugSession", str], str]
+Monitor = Callable[[str], str]
 
 
 @dataclass(frozen=True)

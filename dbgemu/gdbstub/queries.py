@@ -79,7 +79,7 @@ def read_memory_map(client: Client, annex: str, offset: int, length: int) -> byt
 
 def monitor_command(client: Client, line: bytes) -> bytes:
     """``qRcmd``: a line for the monitor, in hexadecimal; what it prints comes as console output."""
-    output = client.stub.monitor(client.session, line.decode("utf-8", "replace"))
+    output = client.stub.monitor(line.decode("utf-8", "replace"))
     if output:
         client.console(output if output.endswith("\n") else output + "\n")
     return b"OK"

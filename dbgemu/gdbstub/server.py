@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MAX_CLIENTS = 32
 
 
-def _no_monitor(session: DebugSession, line: str) -> str:
+def _no_monitor(line: str) -> str:
     return "this server has no monitor commands"
 
 

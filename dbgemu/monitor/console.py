@@ -11,14 +11,14 @@ from dbgemu import __version__
 from dbgemu.host.backend import Chardev, ChardevEvent
 
 if TYPE_CHECKING:
-    from dbgemu.debug.session import DebugSession
+    from dbgemu.monitor.monitor import Monitor
 
 PROMPT = "(dbgemu) "
 _ERASE = "\b \b"
 
 
 class Console:
-    """Reads lines from ``backend`` and runs them with ``execute``, on a thread of its own.
+    """Reads lines from ``backend`` and runs them, on a thread of its own.
 
     ``shared``: a serial port uses the back end too, so the prompt comes when the user switches here.
     """
@@ -26,15 +26,13 @@ class Console:
     def __init__(
         self,
         backend: Chardev,
-        session: DebugSession,
-        execute: Callable[[DebugSession, str], str],
+        monitor: Monitor,
         *,
         shared: bool,
         machine_name: str = "",
     ) -> None:
         self._backend = backend
-        self._session = session
-        self._execute = execute
+        self._monitor = monitor
         self._greet_on = ChardevEvent.FOCUSED if shared else ChardevEvent.OPENED
         of_machine = f" of {machine_name}" if machine_name else ""
         self._welcome = f"dbgemu {__version__} monitor{of_machine} - type 'help' for the commands"
@@ -101,5 +99,5 @@ class Console:
 
     def _work(self) -> None:
         while True:
-            text = self._execute(self._session, self._lines.get())
+            text = self._monitor.execute(self._lines.get())
             self._print(f"{text}\n{PROMPT}" if text else PROMPT)
