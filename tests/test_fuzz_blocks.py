@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbgemu.target.bus import Bus
 from dbgemu.target.chips.at24c08 import At24c08
 from dbgemu.target.chips.dm9000 import DM9000E, PORTS, Dm9000
 from dbgemu.target.clock import Timer, VirtualClock
 from dbgemu.target.device import Device
 from dbgemu.target.lines import Line
+from dbgemu.target.memory import Memory
 from dbgemu.target.s3c2440.ac97 import Ac97
 from dbgemu.target.s3c2440.adc import Adc
 from dbgemu.target.s3c2440.camera import Camera
@@ -27,6 +29,12 @@ from dbgemu.target.s3c2440.usb_host import UsbHost
 
 Lines = dict[str, Line]
 Maker = Callable[[VirtualClock, Lines], Device]
+
+
+def dma_with_memory(clock: VirtualClock, lines: dict[str, Line]) -> Dma:
+    bus = Bus()
+    bus.map(0x30000000, Memory("ram", 4096))
+    return Dma("dma", bus=bus, clock=clock, clocks=FixedClocks(), interrupts=[lines["a"]] * 4)
 
 
 def i2c_with_eeprom(clock: VirtualClock, lines: Lines) -> Device:
@@ -53,7 +61,7 @@ BLOCKS: dict[str, Maker] = {
     "camif": lambda clock, lines: Camera("camif"),
     "dm9000a": ethernet(0x19),
     "dm9000e": ethernet(DM9000E),
-    "dma": lambda clock, lines: Dma("dma"),
+    "dma": dma_with_memory,
     "i2c": i2c_with_eeprom,
     "iis": lambda clock, lines: I2s("iis", clock=clock, clocks=FixedClocks()),
     "lcd": lambda clock, lines: LcdController("lcd", clock=clock, clocks=FixedClocks(), interrupt=lines["a"]),
@@ -144,7 +152,7 @@ def plain_state(device: Device) -> dict[str, object]:
             found[name] = plain_state(value)
         elif isinstance(value, int | str | bytes | bytearray | list | dict | tuple | type(None)):
             found[name] = value
-    for name in ("_by_offset", "_at_index", "_readers", "_writers", "_timers", "bus", "interrupts"):
+    for name in ("_by_offset", "_at_index", "_readers", "_writers", "_timers", "_ports", "bus", "interrupts"):
         found.pop(name, None)
     return found
 

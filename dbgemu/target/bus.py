@@ -53,6 +53,8 @@ class Bus:
     def __init__(self, log: GuestLog | None = None) -> None:
         self.log = log if log is not None else GuestLog()
         self.on_change: list[Callable[[], None]] = []
+        #: told (physical address, length) of what others than the CPU write to memory
+        self.on_memory_write: list[Callable[[int, int], None]] = []
         self._regions: list[Region] = []
         self._bases: list[int] = []
         self._readers: dict[int, Reader] = {}
@@ -177,6 +179,8 @@ class Bus:
         target = region.writes_to or region.target
         if isinstance(target, Device) or region.writable:
             target.write(address - region.base + region.offset, size, value)
+            if isinstance(target, Memory):
+                self._memory_written(address, size)
         else:
             self.log.error(region.target.name, f"write of 0x{value:x} to read-only 0x{address:08x}")
 
@@ -208,6 +212,7 @@ class Bus:
         BusError where nothing is; then nothing at all is written.
         """
         parts = []
+        start, length = address, len(data)
         while data:
             region = self.find(address)
             if region is None:
@@ -224,6 +229,17 @@ class Bus:
                 target.data[offset : offset + len(chunk)] = chunk
             else:
                 target.write(offset, len(chunk), int.from_bytes(chunk, "little"))
+        self._memory_written(start, length)
+
+    def memory_replaced(self) -> None:
+        """Tell everyone that all memories hold something else now, written past the bus."""
+        for region in self._regions:
+            if isinstance(region.target, Memory):
+                self._memory_written(region.base, region.size)
+
+    def _memory_written(self, address: int, length: int) -> None:
+        for listener in self.on_memory_write:
+            listener(address, length)
 
 
 def _with_size(write: Callable[[int, int], None], size: int, value: int) -> None:

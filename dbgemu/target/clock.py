@@ -53,9 +53,12 @@ class VirtualClock:
     def __init__(self, period_ps: int = DEFAULT_PERIOD_PS) -> None:
         self.period_ps = period_ps
         self._skipped = 0
+        #: called with :attr:`skipped` after each change, for traces
+        self.on_skip: Callable[[int], None] | None = None
         self._source: InstructionSource = _Stopped()
         self._queue: list[tuple[int, int, Timer]] = []
         self._sequence = 0
+        self._timers = 0
 
     def attach(self, source: InstructionSource) -> None:
         """Let ``source`` drive this clock."""
@@ -80,6 +83,8 @@ class VirtualClock:
             raise ValueError(f"time cannot be skipped by {duration} ns: it only moves forward")
         if duration:
             self._skipped += duration
+            if self.on_skip is not None:
+                self.on_skip(self._skipped)
             self._source.deadline_changed()
 
     def skip_to(self, time: int) -> None:
@@ -115,6 +120,27 @@ class VirtualClock:
         self.period_ps = state["period_ps"]
         self._skipped = state["skipped"]
 
+    def order(self) -> list[int]:
+        """The numbers of the armed timers, in the order in which they come."""
+        return [entry[2].number for entry in self._armed()]
+
+    def put_in_order(self, numbers: list[int]) -> None:
+        """Let armed timers of equal deadlines come in the order of ``numbers``, the others after them."""
+        places = {number: place for place, number in enumerate(numbers)}
+        last = len(places)
+        for deadline, _, timer in sorted(
+            self._armed(), key=lambda entry: (entry[0], places.get(entry[2].number, last), entry[1])
+        ):
+            self.arm(timer, deadline)
+
+    def _armed(self) -> list[tuple[int, int, Timer]]:
+        return sorted(entry for entry in self._queue if entry[2].entry is entry)
+
+    def number_timer(self) -> int:
+        """How many timers were made before: the same timer has the same number on every such board."""
+        self._timers += 1
+        return self._timers - 1
+
     def arm(self, timer: Timer, deadline: int) -> None:
         """Queue ``timer`` for ``deadline`` ns, replacing its earlier deadline (see :class:`Timer`)."""
         earliest = self.next_deadline()
@@ -131,6 +157,7 @@ class Timer:
     def __init__(self, clock: VirtualClock, callback: Callable[[], None]) -> None:
         self.clock = clock
         self.callback = callback
+        self.number = clock.number_timer()
         self.entry: tuple[int, int, Timer] | None = None
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from dbgemu.target.clock import Timer
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.registers import Register, RegisterValue
 
@@ -150,6 +151,10 @@ class Device:
         """Every register with its present value, by offset; no side effects."""
         for register in self.registers.values():
             yield RegisterValue(register, self.peeker(register)())
+
+    def facts(self) -> Iterator[Fact]:
+        """What the block is doing, where its registers alone do not tell; no side effects."""
+        return iter(())
 
     def save(self) -> dict[str, Any]:
         """The complete state as plain data."""

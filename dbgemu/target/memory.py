@@ -19,6 +19,11 @@ class Memory:
         #: where the first byte is in the emulator's own address space
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
 
+    def clear(self, offset: int, length: int) -> None:
+        """Let ``length`` bytes (multiples of 4096 both) be zeros, which take no memory of the host."""
+        if length:
+            self._map.madvise(mmap.MADV_DONTNEED, offset, length)
+
     def read(self, offset: int, size: int) -> int:
         """The little-endian integer of ``size`` bytes at ``offset``."""
         return int.from_bytes(self.data[offset : offset + size], "little")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from typing import Any
 
 from dbgemu.target.arm.state import Mode
 from dbgemu.target.boot import BootPlan
@@ -15,7 +16,8 @@ from dbgemu.target.chips.flash_array import Backing
 from dbgemu.target.chips.nand_flash import NandFlash
 from dbgemu.target.chips.nand_parts import DEFAULT_PART, NandPart
 from dbgemu.target.chips.nor_flash import NorFlash
-from dbgemu.target.clock import VirtualClock
+from dbgemu.target.chips.sd_slot import SdSlot
+from dbgemu.target.clock import Timer, VirtualClock
 from dbgemu.target.device import Device
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
@@ -25,6 +27,7 @@ from dbgemu.target.s3c2440.adc import Adc
 from dbgemu.target.s3c2440.camera import Camera
 from dbgemu.target.s3c2440.clock_power import ClockPower
 from dbgemu.target.s3c2440.dma import Dma
+from dbgemu.target.s3c2440.dma_port import DmaPort
 from dbgemu.target.s3c2440.gpio import EINT_LINES, Gpio, ResetCause
 from dbgemu.target.s3c2440.i2c import I2c
 from dbgemu.target.s3c2440.i2s import I2s
@@ -37,6 +40,7 @@ from dbgemu.target.s3c2440.rtc import Rtc
 from dbgemu.target.s3c2440.sdi import Sdi
 from dbgemu.target.s3c2440.spi import Spi
 from dbgemu.target.s3c2440.uart import Uart
+from dbgemu.target.s3c2440.uart_dma import dma_port
 from dbgemu.target.s3c2440.uart_registers import FclkDivider
 from dbgemu.target.s3c2440.usb_device import UsbDevice
 from dbgemu.target.s3c2440.usb_host import UsbHost
@@ -48,18 +52,38 @@ DM9000_BASE = 0x20000000  # nGCS4, from 0x300 on
 
 #: What pins are wired to, for people (schematic); LEDs and buttons say so themselves
 WIRED = {
+    "GPA15": "DM9000 chip select",
+    **{
+        f"GPA{n}": f"NAND {name}"
+        for n, name in ((17, "CLE"), (18, "ALE"), (19, "nWE"), (20, "nRE"), (22, "nCE"))
+    },
     "GPB0": "buzzer",
     "GPB1": "LCD backlight PWM",
     "GPB2": "UDA1341 L3MODE",
     "GPB3": "UDA1341 L3DATA",
     "GPB4": "UDA1341 L3CLOCK",
+    **{f"GPC{n}": f"LCD {name}" for n, name in enumerate(("LEND", "VCLK", "VLINE", "VFRAME", "VM"))},
+    **{f"GPC{n}": f"LCD VD{n - 8}" for n in range(8, 16)},
+    **{f"GPD{n}": f"LCD VD{n + 8}" for n in range(16)},
     "GPC5": "USB device pull-up",
+    **{f"GPE{n}": f"UDA1341 {name}" for n, name in enumerate(("WS", "BCK", "SYSCLK", "DATAO", "DATAI"))},
+    "GPE5": "SD CLK",
+    "GPE6": "SD CMD",
+    **{f"GPE{n}": f"SD DAT{n - 7}" for n in range(7, 11)},
     "GPE14": "I2C SCL",
     "GPE15": "I2C SDA",
     "GPF7": "DM9000 INT",
     "GPG4": "LCD power",
     "GPG8": "SD card detect",
+    **{
+        f"GPG{n}": f"NAND configuration, {name}"
+        for n, name in ((13, "page size"), (14, "address cycles"), (15, "bus width"))
+    },
+    **{f"GPH{n}": f"serial port 0 {name}" for n, name in enumerate(("nCTS", "nRTS", "TXD", "RXD"))},
+    **{f"GPH{n}": f"serial port {n // 2 - 1} {'RXD' if n & 1 else 'TXD'}" for n in range(4, 8)},
     "GPH8": "SD write protect",
+    **{f"GPJ{n}": f"camera D{n}" for n in range(8)},
+    **{f"GPJ{n}": f"camera {name}" for n, name in enumerate(("PCLK", "VSYNC", "HREF", "CLKOUT", "RESET"), 8)},
 }
 
 
@@ -127,8 +151,13 @@ class Mini2440:
             log=log,
         )
         self.gpio = Gpio(eint={line: source(line) for line in EINT_LINES}, log=log)
+        timer_dma = Line("pwm.DMA")
         self.pwm = PwmTimers(
-            clock=clock, clocks=clocks, interrupts=[source(f"INT_TIMER{n}") for n in range(5)], log=log
+            clock=clock,
+            clocks=clocks,
+            interrupts=[source(f"INT_TIMER{n}") for n in range(5)],
+            dma_request=timer_dma,
+            log=log,
         )
         divider = FclkDivider()  # the three ports' UCON hold one setting
         self.uarts = [
@@ -172,11 +201,27 @@ class Mini2440:
             "spi", clock=clock, clocks=clocks, interrupts=[source("INT_SPI0"), source("INT_SPI1")], log=log
         )
         self.iis = I2s("iis", clock=clock, clocks=clocks, log=log)
+        self.dma = Dma(
+            "dma",
+            bus=self.bus,
+            clock=clock,
+            clocks=clocks,
+            interrupts=[source(f"INT_DMA{n}") for n in range(4)],
+            log=log,
+        )
+        timer = DmaPort("timer")
+        timer_dma.connect(timer.request)
+        for channel in (0, 2, 3):
+            self.dma.connect(channel, "Timer", timer)
+        for channel in range(4):
+            self.dma.connect(channel, "SDI", self.sdi.dma)
+        for channel, uart in zip((0, 1, 3), self.uarts, strict=True):
+            self.dma.connect(channel, uart.name.upper(), dma_port(uart))
         for base, block in (
             (0x48000000, self.memc),
             (0x49000000, self.usb_host),
             (0x4A000000, self.intc),
-            (0x4B000000, Dma("dma", log=log)),
+            (0x4B000000, self.dma),
             (0x4C000000, self.clkpwr),
             (0x4D000000, self.lcd),
             (0x4E000000, self.nand),
@@ -201,20 +246,22 @@ class Mini2440:
         self.nor = NorFlash(clock=clock, backing=nor_image, log=log)
         self.eeprom = At24c08("eeprom", clock=clock, log=log)
         self.i2c.attach(self.eeprom)
-        # pull-ups on the board: SCL and SDA, whose pins have none, and the SD slot's card detect
-        for name in ("GPE14", "GPE15", "GPG8"):
+        # pull-ups on the board: SCL and SDA, whose pins have none
+        for name in ("GPE14", "GPE15"):
             pin(name).pull(1)
         for name, wired_to in WIRED.items():
             pin(name).wired_to = wired_to
         self.nand_chip.rnb.connect(self.gpio.status["RnB"].set)
         self.leds = [Led(name, pin(place)) for name, place in LEDS.items()]
         self.buttons = [Button(name, pin(place)) for name, place in BUTTONS.items()]
+        self._taps = {button.name: Timer(clock, button.release) for button in self.buttons}
+        self.sd_slot = SdSlot("sd", controller=self.sdi, detect=pin("GPG8"), protect=pin("GPH8"), log=log)
         # index and data port are told apart by address line 2 (schematic: DM9000's CMD)
         interrupt = Line("dm9000.INT")
         self.dm9000 = Dm9000("dm9000", clock=clock, interrupt=interrupt, log=log)
         pin("GPF7").follow(interrupt)
         self.bus.map(DM9000_BASE, self.dm9000)
-        for part in (self.nand_chip, self.nor, self.eeprom, self.dm9000):
+        for part in (self.nand_chip, self.nor, self.eeprom, self.sd_slot, self.dm9000):
             self._add(part)
 
     def _map_memories(self) -> None:
@@ -228,6 +275,12 @@ class Mini2440:
     def _watchdog_reset(self) -> None:
         self.gpio.reset_cause = ResetCause.WATCHDOG
         self.on_request(PowerRequest.RESET)
+
+    def tap(self, button: str, duration: int) -> None:
+        """Press a button and hold it for ``duration`` ns. KeyError when there is none of that name."""
+        timer = self._taps[button]
+        next(item for item in self.buttons if item.name == button).press()
+        timer.start_in(duration)
 
     def wake_requested(self) -> bool:
         """Whether something ends SLEEP: the RTC's alarm or an external interrupt (UM 7-15)."""
@@ -253,6 +306,33 @@ class Mini2440:
             self.sram.data[:] = first
         if self.boot_plan is not None:
             self._do_as_bootloader(self.boot_plan)
+
+    # -- snapshots ---------------------------------------------------------------------------------
+
+    def save(self) -> dict[str, Any]:
+        """The state of all parts as plain data, but for the contents of memories and flash chips."""
+        devices = {name: device.save() for name, device in self.devices.items()}
+        del devices[self.nand_chip.name]["cells"], devices[self.nor.name]["changed"]
+        return {
+            "devices": devices,
+            "reset_cause": self.gpio.reset_cause.name,
+            "taps": {name: timer.deadline for name, timer in self._taps.items()},
+            "timers": self.clock.order(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Put back what :meth:`save` gave; the clock has its time already.
+
+        Twice: parts that are loaded put new levels on their lines, and other parts, loaded before them,
+        would take these for events. The second time no line changes any more.
+        """
+        for _ in range(2):
+            for name, device in self.devices.items():
+                device.load(state["devices"][name])
+        self.gpio.reset_cause = ResetCause[state["reset_cause"]]
+        for name, timer in self._taps.items():
+            timer.load(state["taps"][name])
+        self.clock.put_in_order(state["timers"])
 
     def _do_as_bootloader(self, plan: BootPlan) -> None:
         """Leave the chip as a bootloader does before it starts what it loaded."""

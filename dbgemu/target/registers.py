@@ -153,8 +153,15 @@ class Register:
         self.write_handler = handler.__name__
         return handler
 
+    @property
+    def access_size(self) -> int:
+        """Bytes of an access that covers all of it: 1, 2 or 4."""
+        return 1 if self.width <= 8 else 2 if self.width <= 16 else 4
+
     def describe(self, value: int) -> str:
-        """The value's fields, decoded, on one line (empty for a register without fields)."""
+        """The value's fields, decoded, on one line; empty where the value is all that there is to say."""
+        if len(self.fields) == 1 and not self.fields[0].low and not self.fields[0].values:
+            return ""
         return " ".join(field.describe(value) for field in reversed(self.fields))
 
 
@@ -164,6 +171,17 @@ def reads(*registers: Register) -> Callable[[F], F]:
     def decorate(handler: F) -> F:
         for register in registers:
             register.read_handler = f"{handler.__name__}:"
+        return handler
+
+    return decorate
+
+
+def peeks(*registers: Register) -> Callable[[F], F]:
+    """Decorator: one ``handler(self, register) -> int`` for the peeks of several registers."""
+
+    def decorate(handler: F) -> F:
+        for register in registers:
+            register.peek_handler = f"{handler.__name__}:"
         return handler
 
     return decorate

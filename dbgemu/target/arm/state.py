@@ -16,6 +16,8 @@ FETCH_TLB_ENTRIES = 256
 NO_TAG = 0xFFFFFFFF
 
 MAX_WATCHPOINTS = 64
+#: addresses of code that is executed often, on their way to the translator
+HOT_RING = 256
 
 
 class Mode(IntEnum):
@@ -97,7 +99,7 @@ class CpuState(ctypes.Structure):
         ("interrupt_lines", ctypes.c_uint32),  # bit 7 IRQ, bit 6 FIQ: as the CPSR's masks
         # the two words below are read as one: not 0 means that the next block entry has work to do
         ("exit_request", ctypes.c_uint8 * 4),
-        ("interrupts", ctypes.c_uint32),  # interrupt_lines that are not masked
+        ("interrupts", ctypes.c_uint32),  # interrupt_lines that are not masked, and OBSERVED
         ("count", ctypes.c_int64),  # instructions executed before block_pc
         ("limit", ctypes.c_int64),  # the count to stop at
         ("count_now", ctypes.c_int64),  # the exact count, set before calling Python and on exit
@@ -152,6 +154,31 @@ class CpuState(ctypes.Structure):
         ("physical_breakpoint_bits", ctypes.c_uint64),
         ("conditions", ctypes.c_uint64),  # address of the native conditions: see ConditionTable
         ("condition_mask", ctypes.c_uint32),  # its number of slots, less 1
+        ("trace_kinds", ctypes.c_uint32),  # what generated code records: a sum of TRACE_...
+        ("trace", ctypes.c_uint64),  # address of the TraceRing
+        # addresses of functions: what sees each block's entry, and who is told of other events
+        ("trace_block", ctypes.c_uint64),
+        ("trace_access", ctypes.c_uint64),
+        ("trace_exception", ctypes.c_uint64),
+        ("trace_switch", ctypes.c_uint64),
+        ("in_device", ctypes.c_uint32),  # 1 while a device's code runs for an instruction
+        # translated code: see dbgemu.engine.dispatch
+        ("fast_limit", ctypes.c_int64),  # ``limit``, or less: where translated code leaves to tier 0
+        ("fill", ctypes.c_uint64),  # addresses of functions
+        ("go_arm", ctypes.c_uint64),
+        ("go_thumb", ctypes.c_uint64),
+        ("go_any", ctypes.c_uint64),
+        ("interpret_arm", ctypes.c_uint64),
+        ("interpret_thumb", ctypes.c_uint64),
+        ("code_written", ctypes.c_uint64),
+        ("jump_cache", ctypes.c_uint64),  # address of the table
+        ("hot_counters", ctypes.c_uint64),
+        ("code_pages", ctypes.c_uint64),  # bitmap of physical pages of 1 KiB with translated code
+        ("code_words", ctypes.c_uint64),  # bitmap of the words there that are translated
+        ("hot_threshold", ctypes.c_uint32),
+        ("hot_batch", ctypes.c_uint32),  # so many hot addresses stop the run
+        ("hot_used", ctypes.c_uint32),  # how many there are in
+        ("hot_ring", ctypes.c_uint32 * HOT_RING),
         ("watches", WatchRange * MAX_WATCHPOINTS),
         ("privileged_data", DataTlbEntry * DATA_TLB_ENTRIES),
         ("user_data", DataTlbEntry * DATA_TLB_ENTRIES),
@@ -166,6 +193,12 @@ ARCHITECTURAL_FIELDS = (
     "cp15_control", "ttb", "dacr", "dfsr", "ifsr", "far", "fcse_pid", "dcache_lockdown",
     "icache_lockdown", "dtlb_lockdown", "itlb_lockdown", "test_state",
 )  # fmt: skip
+
+#: a bit of ``interrupts``: the function ``trace_block`` wants to see each block's entry
+OBSERVED = 1
+#: ``trace_kinds``
+TRACE_EXCEPTIONS, TRACE_INTERRUPTS, TRACE_FAULTS, TRACE_SWITCHES = 1, 2, 4, 8
+TRACE_READS, TRACE_WRITES = 16, 32
 
 # exit_request: one byte for each source, so that no two threads write the same one
 EXIT_STOP, EXIT_IDLE, EXIT_DEVICE, EXIT_CATCH = 0, 1, 2, 3

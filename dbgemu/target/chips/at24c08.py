@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dbgemu.target.clock import VirtualClock
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 
 SIZE = 1024
@@ -60,6 +61,14 @@ class At24c08(Device):
         super().load(state)
         array[:] = self.contents
         self.contents = array
+
+    def facts(self) -> Iterator[Fact]:
+        """Where it is on the bus, and what it is doing."""
+        yield Fact("size", SIZE, "bytes")
+        yield Fact("addresses", f"0x{ADDRESS:02x} to 0x{ADDRESS + 3:02x}")
+        yield Fact("address counter", f"0x{self._pointer:03x}")
+        yield Fact("write cycle", self.clock.now < self._busy_until)
+        yield Fact("bytes not FF", sum(byte != 0xFF for byte in self.contents))
 
     def start(self, address: int, read: bool) -> bool:
         """START: True when one of this chip's addresses is meant and no write cycle runs."""

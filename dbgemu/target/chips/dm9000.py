@@ -8,9 +8,10 @@ from typing import Any
 from dbgemu.target.chips.dm9000_mac import EEPROM_WORDS, Dm9000Mac
 from dbgemu.target.clock import VirtualClock
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
-from dbgemu.target.registers import Register, RegisterValue
+from dbgemu.target.registers import Field, Register, RegisterValue
 
 #: values of the chip revision register, by which Linux tells the variants apart
 DM9000E, DM9000A, DM9000B = 0x00, 0x19, 0x1A
@@ -30,8 +31,17 @@ class Dm9000(Device):
     title = "DM9000 Ethernet controller"
     STATE = ()
 
-    INDEX = Register(PORTS, width=16, doc="Index of the register that DATA reaches")
-    DATA = Register(PORTS + 4, width=16, sized=True, volatile=True, doc="The register at INDEX")
+    INDEX = Register(
+        PORTS, width=16, doc="Index port", fields=(Field("INDEX", 7, 0, "register that DATA reaches"),)
+    )
+    DATA = Register(
+        PORTS + 4,
+        width=16,
+        sized=True,
+        volatile=True,
+        doc="Data port",
+        fields=(Field("DATA", 15, 0, "the register at INDEX"),),
+    )
 
     def __init__(
         self,
@@ -97,6 +107,10 @@ class Dm9000(Device):
         yield from super().dump()
         yield from self.mac.dump()
         yield from self.mac.phy.dump()
+
+    def facts(self) -> Iterator[Fact]:
+        """Who the chip is on the network, and where its packets are."""
+        yield from self.mac.facts()
 
     def read(self, offset: int, size: int) -> int:
         """A guest's read: only address line 2 is connected, as CMD."""

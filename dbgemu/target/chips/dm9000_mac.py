@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dbgemu.target.chips import dm9000_checksum
 from dbgemu.target.chips.dm9000_phy import Dm9000Phy
 from dbgemu.target.clock import Timer, VirtualClock
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, reads, writes
@@ -87,10 +88,10 @@ class Dm9000Mac(Device):
         fields=(
             Field("TJDIS", 6, doc="no jabber control"),
             Field("EXCECM", 5, doc="keep trying after 15 collisions"),
-            Field("PAD_DIS2", 4),
-            Field("CRC_DIS2", 3),
-            Field("PAD_DIS1", 2),
-            Field("CRC_DIS1", 1),
+            Field("PAD_DIS2", 4, doc="packet II is not padded"),
+            Field("CRC_DIS2", 3, doc="packet II without checksum"),
+            Field("PAD_DIS1", 2, doc="packet I is not padded"),
+            Field("CRC_DIS1", 1, doc="packet I without checksum"),
             Field("TXREQ", 0, doc="send; clears itself when sent"),
         ),
     )
@@ -177,7 +178,7 @@ class Dm9000Mac(Device):
         0x31,
         width=8,
         doc="Transmit checksum insertion",
-        fields=(Field("UDPCSE", 2), Field("TCPCSE", 1), Field("IPCSE", 0)),
+        fields=(Field("UDPCSE", 2, doc="UDP"), Field("TCPCSE", 1, doc="TCP"), Field("IPCSE", 0, doc="IP")),
     )
     RCSCSR = Register(
         0x32,
@@ -233,12 +234,12 @@ class Dm9000Mac(Device):
         doc="Interrupt mask: 1 is on",
         fields=(
             Field("PAR", 7, doc="pointers wrap at the ends of their memory"),
-            Field("LNKCHGI", 5),
-            Field("UDRUNI", 4),
-            Field("ROOI", 3),
-            Field("ROI", 2),
-            Field("PTI", 1),
-            Field("PRI", 0),
+            Field("LNKCHGI", 5, doc="link changed"),
+            Field("UDRUNI", 4, doc="transmit underrun"),
+            Field("ROOI", 3, doc="overflow counter overflowed"),
+            Field("ROI", 2, doc="receive overflow"),
+            Field("PTI", 1, doc="packet sent"),
+            Field("PRI", 0, doc="packet received"),
         ),
     )
 
@@ -313,6 +314,16 @@ class Dm9000Mac(Device):
         super().load({name: value for name, value in state.items() if name != "phy"})
         self.phy.load(state["phy"])
         self._update()
+
+    def facts(self) -> Iterator[Fact]:
+        """Address, link, and the pointers into packet memory."""
+        yield Fact("node address", ":".join(f"{self.__dict__[f'PAR{i}']:02x}" for i in range(6)))
+        yield Fact("cable", "in" if self.phy.cable else "out")
+        yield Fact("PHY", "powered" if self.phy.powered else "off")
+        yield Fact("link", "up, 100 Mbit/s, full duplex" if self.phy.link else "down")
+        yield Fact("receiver", "on" if self.RCR & RX_ENABLE else "off")
+        yield Fact("sending", self._tx_timer.deadline is not None)
+        yield Fact("received up to, read up to", f"0x{self._rx_pointer:04x}, 0x{self._read_pointer:04x}")
 
     # -- control and status -------------------------------------------------------------------
 

@@ -8,6 +8,9 @@ from typing import Protocol
 #: what a byte of erased flash reads as
 ERASED = 0xFF
 
+#: pages that are read from an image at once
+_AT_ONCE = 64
+
 
 class Backing(Protocol):
     """Where a flash chip's contents come from and, if ``writable``, where changes go.
@@ -47,6 +50,11 @@ class FlashArray:
         self._original: dict[int, bytes] = {}
         self._writable = backing is not None and backing.writable
 
+    @property
+    def writes_image(self) -> bool:
+        """Whether changes go to an image."""
+        return self._writable
+
     def read(self, page: int) -> bytes:
         """The contents of ``page`` (0 to pages - 1)."""
         data = self._changed.get(page)
@@ -84,9 +92,38 @@ class FlashArray:
             self._original[page] = self._read_original(page)
         self._changed[page] = data
 
+    @property
+    def changed(self) -> int:
+        """How many pages were written or erased."""
+        return len(self._changed)
+
     def save(self) -> dict[int, bytes]:
         """The changed pages, by number."""
-        return dict(self._changed)
+        return {page: data for page, data in self._changed.items() if data != self._original[page]}
+
+    def used(self) -> dict[int, bytes]:
+        """The pages that are not erased, by number: all that the chip holds."""
+        found: dict[int, bytes] = {}
+        if self.backing is not None:
+            erased, size = self.erased * _AT_ONCE, self.page_size
+            for first in range(0, self.pages, _AT_ONCE):
+                data = self.backing.read(first * size, len(erased))
+                if data != erased:
+                    found.update(
+                        (first + place, data[place * size : (place + 1) * size]) for place in range(_AT_ONCE)
+                    )
+        found.update(self._changed)
+        return {page: found[page] for page in sorted(found) if found[page] != self.erased}
+
+    def differing(self, pages: Mapping[int, bytes]) -> list[int]:
+        """The numbers of the pages that do not hold what ``pages`` says; those it leaves out: erased."""
+        used = self.used()
+        return sorted(page for page in used.keys() | pages.keys() if used.get(page) != pages.get(page))
+
+    def hold(self, pages: Mapping[int, bytes]) -> None:
+        """Let the chip hold ``pages``, and those that they leave out be erased: in the image too."""
+        for page in self.differing(pages):
+            self.write(page, pages.get(page, self.erased))
 
     def load(self, state: Mapping[int, bytes]) -> None:
         """Put back what :meth:`save` gave: pages that it does not name hold what they held at first."""

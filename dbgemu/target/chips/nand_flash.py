@@ -6,7 +6,7 @@ changes its cells when the confirming command comes and then only has to let the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from dbgemu.target.chips.flash_array import ERASED, Backing, FlashArray
 from dbgemu.target.chips.nand_parts import DEFAULT_PART, NandPart
 from dbgemu.target.clock import Timer, VirtualClock
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact, size
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 
@@ -28,6 +29,7 @@ WHILE_BUSY = (0x70, 0x71, 0xFF)
 
 # What a read cycle outputs.
 OUT_NOTHING, OUT_PAGE, OUT_STATUS, OUT_ID = range(4)
+_OUTPUTS = ("nothing", "page data", "status", "ids")
 
 
 @dataclass(frozen=True)
@@ -191,14 +193,34 @@ class NandFlash(Device):
         size = self.part.page_size
         return b"".join(self._load(page)[:size] for page in range(first, first + count))
 
+    def read_raw_page(self, page: int) -> bytes:
+        """Main and spare bytes of ``page`` as a guest would read them; the chip does not notice."""
+        return self._load(page)
+
+    def facts(self) -> Iterator[Fact]:
+        """What the chip is, what it is doing, and what changed since it was made."""
+        part = self.part
+        yield Fact("part", part.name)
+        yield Fact("size", f"{size(part.size)}: {part.blocks} blocks of {part.pages_per_block} pages")
+        yield Fact("page", f"{part.page_size} + {part.spare_size} bytes")
+        yield Fact("identifies as", part.ids.hex(" "))
+        yield Fact("state", "ready" if self.rnb.level else "busy")
+        yield Fact("last command", f"0x{self._command:02x}")
+        yield Fact("gives", _OUTPUTS[self._output])
+        yield Fact("row, byte", f"0x{self._row:x}, {self.position}")
+        yield Fact("write protected", self.write_protected)
+        yield Fact("factory bad blocks", " ".join(map(str, sorted(self.bad_blocks))) or "none")
+        yield Fact("pages changed", self.cells.changed)
+
     def save(self) -> dict[str, Any]:
         """The chip's state and the pages that differ from the image that it started with."""
         return super().save() | {"cells": self.cells.save()}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Put back what :meth:`save` gave, contents included."""
+        """Put back what :meth:`save` gave, contents included where they are in it."""
         super().load({name: value for name, value in state.items() if name != "cells"})
-        self.cells.load(state["cells"])
+        if "cells" in state:
+            self.cells.load(state["cells"])
         self.rnb.set(self._busy_timer.entry is None)
 
     # -- busy --------------------------------------------------------------------------------

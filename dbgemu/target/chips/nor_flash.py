@@ -13,7 +13,7 @@ would cost more than everything else that a programmer does.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from dbgemu.target.bus import Bus, Region
 from dbgemu.target.chips.flash_array import ERASED, Backing
 from dbgemu.target.clock import Timer, VirtualClock
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.memory import Memory
 
@@ -162,6 +163,11 @@ class NorFlash(Device):
 
     # -- contents ----------------------------------------------------------------------------
 
+    @property
+    def writes_image(self) -> bool:
+        """Whether what the guest changes goes to an image."""
+        return self._backing is not None and self._backing.writable
+
     def _store(self, offset: int, data: bytes) -> None:
         self.memory.data[offset : offset + len(data)] = data
         if self._backing is not None and self._backing.writable:
@@ -190,14 +196,36 @@ class NorFlash(Device):
         return super().save() | {"changed": changed}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Put back what :meth:`save` gave, contents included."""
+        """Put back what :meth:`save` gave, contents included where they are in it."""
         super().load({name: value for name, value in state.items() if name != "changed"})
-        changed = state["changed"]
-        for offset in range(0, SIZE, _CHUNK):
-            wanted = changed.get(offset) or self._initial[offset : offset + _CHUNK]
-            if self.memory.data[offset : offset + _CHUNK] != wanted:
-                self._store(offset, wanted)
+        if "changed" in state:
+            changed, initial = state["changed"], self._initial
+            chunks = range(0, SIZE, _CHUNK)
+            self.hold(b"".join(changed.get(offset) or initial[offset : offset + _CHUNK] for offset in chunks))
         self._show()
+
+    def differing(self, contents: bytes) -> list[int]:
+        """Offsets of the 4 KiB pieces that do not hold what ``contents`` (all of the array) says."""
+        data = self.memory.data
+        return [
+            offset
+            for offset in range(0, SIZE, _CHUNK)
+            if bytes(data[offset : offset + _CHUNK]) != contents[offset : offset + _CHUNK]
+        ]
+
+    def hold(self, contents: bytes) -> None:
+        """Let the array hold ``contents``, all of it; the image file too."""
+        for offset in self.differing(contents):
+            self._store(offset, contents[offset : offset + _CHUNK])
+
+    def facts(self) -> Iterator[Fact]:
+        """What reads give now, and what is under way."""
+        yield Fact("identifies as", f"{MANUFACTURER_ID:04x} {DEVICE_ID:04x}")
+        yield Fact("sectors", ", ".join(f"{count} of {size >> 10} KB" for count, size in ERASE_REGIONS))
+        yield Fact("mode", MODE_NAMES[self.mode])
+        yield Fact("next cycle", self._step)
+        yield Fact("erasing", " ".join(f"0x{start:06x}" for start in self._sectors) or "nothing")
+        yield Fact("at", " ".join(f"0x{region.base:08x}" for region in self._regions) or "not on the bus")
 
     # -- the bus -----------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ from dbgemu.target.registers import Field, Register
 _MODE = {0: "off", 1: "PIO", 2: "DMA"}
 _CAUSES = (
     Field("CODEC_READY", 22, doc="codec ready"),
-    Field("PCM_OUT_UNDERRUN", 21),
-    Field("PCM_IN_OVERRUN", 20),
-    Field("MIC_IN_OVERRUN", 19),
-    Field("PCM_OUT_THRESHOLD", 18),
-    Field("PCM_IN_THRESHOLD", 17),
-    Field("MIC_IN_THRESHOLD", 16),
+    Field("PCM_OUT_UNDERRUN", 21, doc="PCM out FIFO ran empty"),
+    Field("PCM_IN_OVERRUN", 20, doc="PCM in FIFO overflowed"),
+    Field("MIC_IN_OVERRUN", 19, doc="microphone FIFO overflowed"),
+    Field("PCM_OUT_THRESHOLD", 18, doc="PCM out FIFO is half empty"),
+    Field("PCM_IN_THRESHOLD", 17, doc="PCM in FIFO is half full"),
+    Field("MIC_IN_THRESHOLD", 16, doc="microphone FIFO is half full"),
 )
 
 
@@ -71,10 +71,35 @@ class Ac97(Device):
         doc="Codec status",
         fields=(Field("ADDRESS", 22, 16, "codec register"), Field("DATA", 15, 0, "data")),
     )
-    AC_PCMADDR = Register(0x10, access="ro", doc="PCM FIFO addresses")
-    AC_MICADDR = Register(0x14, access="ro", doc="Microphone FIFO addresses")
-    AC_PCMDATA = Register(0x18, doc="PCM FIFO: right channel high, left channel low")
-    AC_MICDATA = Register(0x1C, width=16, doc="Microphone FIFO")
+    AC_PCMADDR = Register(
+        0x10,
+        access="ro",
+        doc="PCM FIFO addresses",
+        fields=(
+            Field("OUT_READ", 27, 24, "out: where the link reads"),
+            Field("IN_READ", 19, 16, "in: where the core reads"),
+            Field("OUT_WRITE", 11, 8, "out: where the core writes"),
+            Field("IN_WRITE", 3, 0, "in: where the link writes"),
+        ),
+    )
+    AC_MICADDR = Register(
+        0x14,
+        access="ro",
+        doc="Microphone FIFO addresses",
+        fields=(
+            Field("READ", 19, 16, "where the core reads"),
+            Field("WRITE", 3, 0, "where the link writes"),
+        ),
+    )
+    AC_PCMDATA = Register(
+        0x18,
+        doc="PCM FIFO",
+        fields=(
+            Field("RIGHT", 31, 16, "right channel's sample"),
+            Field("LEFT", 15, 0, "left channel's sample"),
+        ),
+    )
+    AC_MICDATA = Register(0x1C, width=16, doc="Microphone FIFO", fields=(Field("MONO", 15, 0, "sample"),))
 
     @AC_PCMDATA.read
     def _read_pcm(self) -> int:

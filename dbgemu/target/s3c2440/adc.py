@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dbgemu.target.clock import Timer, VirtualClock, cycles_to_ns
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register
@@ -71,7 +74,13 @@ class Adc(Device):
             Field("XY_PST", 1, 0, "measurement", _POSITION),
         ),
     )
-    ADCDLY = Register(0x08, width=16, reset=0xFF, doc="Start delay, in crystal clocks")
+    ADCDLY = Register(
+        0x08,
+        width=16,
+        reset=0xFF,
+        doc="Start delay, in crystal clocks",
+        fields=(Field("DELAY", 15, 0, "crystal clocks"),),
+    )
     ADCDAT0 = Register(0x0C, width=16, access="ro", doc="Converted input, or X", fields=_DATA)
     ADCDAT1 = Register(0x10, width=16, access="ro", doc="Y", fields=_DATA)
     ADCUPDN = Register(
@@ -104,6 +113,14 @@ class Adc(Device):
         """Power-on or system reset; inputs and pen are outside."""
         super().reset()
         self._timer.cancel()
+
+    def facts(self) -> Iterator[Fact]:
+        """The clock of conversions, the inputs, and the pen."""
+        divider = (self.ADCCON >> 6 & 0xFF) + 1 if self.ADCCON & PRESCALER_ENABLE else 1
+        yield Fact("conversion clock", self.clocks.pclk // divider, "Hz")
+        yield Fact("converting", self._timer.deadline is not None)
+        yield Fact("AIN0 to AIN7", " ".join(map(str, self.inputs)))
+        yield Fact("pen", "up" if self.pen is None else f"down at {self.pen[0]}, {self.pen[1]}")
 
     # -- outside world ------------------------------------------------------------------------
 

@@ -89,7 +89,9 @@ def _status(offset: int, path: str) -> Register:
 
 
 def _frame(offset: int, what: str) -> Register:
-    return Register(offset, doc=f"{what} frame buffer start")
+    return Register(
+        offset, doc=f"{what} frame buffer start", fields=(Field("ADDR", 31, 0, "physical address"),)
+    )
 
 
 class Camera(Device):
@@ -153,7 +155,12 @@ class Camera(Device):
     CICOSCPRERATIO = _pre_ratio(0x50, "Codec")
     CICOSCPREDST = _pre_size(0x54, "Codec")
     CICOSCCTRL = _scaler(0x58, "Codec")
-    CICOTAREA = Register(0x5C, width=26, doc="Codec path: target area, in pixels")
+    CICOTAREA = Register(
+        0x5C,
+        width=26,
+        doc="Codec path: target area, in pixels",
+        fields=(Field("CICOTAREA", 25, 0, "width times height"),),
+    )
     CICOSTATUS = _status(0x64, "Codec")
     CIPRCLRSA1 = _frame(0x6C, "Preview: first RGB")
     CIPRCLRSA2 = _frame(0x70, "Preview: second RGB")
@@ -164,7 +171,12 @@ class Camera(Device):
     CIPRSCPRERATIO = _pre_ratio(0x84, "Preview")
     CIPRSCPREDST = _pre_size(0x88, "Preview")
     CIPRSCCTRL = _scaler(0x8C, "Preview")
-    CIPRTAREA = Register(0x90, width=26, doc="Preview path: target area, in pixels")
+    CIPRTAREA = Register(
+        0x90,
+        width=26,
+        doc="Preview path: target area, in pixels",
+        fields=(Field("CIPRTAREA", 25, 0, "width times height"),),
+    )
     CIPRSTATUS = _status(0x98, "Preview")
     CIIMGCPT = Register(
         0xA0,

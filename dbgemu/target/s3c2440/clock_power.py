@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.registers import Field, Register, writes
 
@@ -232,6 +233,21 @@ class ClockPower(Device):
     def enabled(self, block: str) -> bool:
         """Whether CLKCON lets the clock of ``block`` through, by its field's name (KeyError if none)."""
         return bool(ClockPower.CLKCON[block].get(self.CLKCON))
+
+    def facts(self) -> Iterator[Fact]:
+        """The frequencies that follow from the registers."""
+        for name, value in (
+            ("Fin", self.crystal),
+            ("MPLL", self.mpll),
+            ("UPLL", self.upll),
+            ("FCLK", self.fclk),
+            ("HCLK", self.hclk),
+            ("PCLK", self.pclk),
+            ("UCLK", self.uclk),
+            ("core clock", self.armclk),
+            ("CAMCLK", self.camclk),
+        ):
+            yield Fact(name, value, "Hz")
 
     def wake_up(self) -> None:
         """The core runs again after IDLE or SLEEP: their bits read as 0."""

@@ -1,13 +1,31 @@
-"""The four DMA channels (S3C2440A UM chapter 8): their registers, which do not move data yet."""
+"""The four DMA channels (S3C2440A UM chapter 8)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from dbgemu.target.bus import Bus
+from dbgemu.target.clock import Timer, VirtualClock, cycles_to_ns, ns_to_cycles
 from dbgemu.target.device import Device
-from dbgemu.target.registers import Field, Register, writes
+from dbgemu.target.facts import Fact
+from dbgemu.target.guest_log import GuestLog
+from dbgemu.target.lines import Line
+from dbgemu.target.registers import Field, Register, peeks, reads, writes
+from dbgemu.target.s3c2440.clocks import Clocks
+from dbgemu.target.s3c2440.dma_mover import Mover
+from dbgemu.target.s3c2440.dma_port import DmaPort
 
 CHANNELS = 4
 STRIDE = 0x40
 STOP, ON, SOFTWARE_TRIGGER = 4, 2, 1
+FIXED = 1
+INTERRUPT, BURST, WHOLE, HARDWARE, NO_RELOAD = 1 << 29, 1 << 28, 1 << 27, 1 << 23, 1 << 22
+BUSY = 1 << 20
+#: HCLK cycles that a unit takes to be read and written: two each, as for SDRAM in a burst
+UNIT_CYCLES = 4
+#: units after which a long whole service gives the guest a turn
+SLICE_UNITS = 1 << 14
 COUNT_MASK, ADDRESS_MASK = 0xF_FFFF, 0x7FFF_FFFF
 
 #: what requests service on each channel, by DCON's HWSRCSEL
@@ -18,11 +36,14 @@ SOURCES = (
     ("UART2", "SDI", "SPI1", "Timer", "USB EP4", "MICIN", "PCMOUT"),
 )
 _BUS = {0: "AHB", 1: "APB"}
+_ADDRESS = (Field("ADDR", 30, 0, "physical address"),)
 _STEP = {0: "increment", 1: "fixed"}
 
 
 def _address(channel: int, offset: int, doc: str) -> Register:
-    return Register(STRIDE * channel + offset, writable=ADDRESS_MASK, doc=f"Channel {channel}: {doc}")
+    return Register(
+        STRIDE * channel + offset, writable=ADDRESS_MASK, doc=f"Channel {channel}: {doc}", fields=_ADDRESS
+    )
 
 
 def _source_control(channel: int) -> Register:
@@ -79,7 +100,7 @@ def _status(channel: int) -> Register:
 
 
 def _current(channel: int, offset: int, doc: str) -> Register:
-    return Register(STRIDE * channel + offset, access="ro", doc=f"Channel {channel}: {doc}")
+    return Register(STRIDE * channel + offset, access="ro", doc=f"Channel {channel}: {doc}", fields=_ADDRESS)
 
 
 def _trigger(channel: int) -> Register:
@@ -100,6 +121,7 @@ class Dma(Device):
 
     title = "DMA"
     size = 0x1000
+    STATE = ("_left", "_since", "_timer0", "_timer1", "_timer2", "_timer3")
 
     DISRC0, DISRCC0 = _address(0, 0x00, "initial source"), _source_control(0)
     DIDST0, DIDSTC0 = _address(0, 0x08, "initial destination"), _destination_control(0)
@@ -121,17 +143,253 @@ class Dma(Device):
     DCON3, DSTAT3, DMASKTRIG3 = _control(3), _status(3), _trigger(3)
     DCSRC3, DCDST3 = _current(3, 0x18, "current source"), _current(3, 0x1C, "current destination")
 
+    def __init__(
+        self,
+        name: str,
+        *,
+        bus: Bus,
+        clock: VirtualClock,
+        clocks: Clocks,
+        interrupts: Sequence[Line],
+        log: GuestLog | None = None,
+    ) -> None:
+        """``interrupts`` are pulsed, by channel."""
+        super().__init__(name, log)
+        self._clock = clock
+        self._clocks = clocks
+        self.interrupts = interrupts
+        self._mover = Mover(bus, self.log)
+        #: by channel: the request sources that are connected, by HWSRCSEL
+        self._ports: list[dict[int, DmaPort]] = [{} for _ in range(CHANNELS)]
+        #: by channel: bytes to go, and since when (ns) they move without further requests
+        self._left = [0] * CHANNELS
+        self._since = [-1] * CHANNELS
+        #: channels that are in the middle of moving: a FIFO that is served may ask again
+        self._busy = [False] * CHANNELS
+        self._timer0, self._timer1, self._timer2, self._timer3 = self._timers = [
+            Timer(clock, partial(self._whole_service_goes_on, channel)) for channel in range(CHANNELS)
+        ]
+
+    def connect(self, channel: int, source: str, port: DmaPort) -> None:
+        """Let ``port`` be the request source of that name in :data:`SOURCES`. ValueError for a wrong one."""
+        number = SOURCES[channel].index(source)
+        self._ports[channel][number] = port
+        port.listeners.append(partial(self._requested, channel, number))
+
+    def reset(self) -> None:
+        """All channels off."""
+        super().reset()
+        self._left = [0] * CHANNELS
+        self._since = [-1] * CHANNELS
+        for timer in self._timers:
+            timer.cancel()
+
+    # -- what a channel is set to ------------------------------------------------------------------
+
+    def _unit(self, channel: int) -> int:
+        """Bytes of a unit."""
+        return min(4, 1 << (self._get(channel, "DCON") >> 20 & 3))
+
+    def _transfer(self, channel: int) -> int:
+        """Bytes of an atomic transfer, by which the count goes down by one."""
+        return self._unit(channel) * (4 if self._get(channel, "DCON") & BURST else 1)
+
+    def _get(self, channel: int, name: str) -> int:
+        value: int = self.__dict__[name + str(channel)]
+        return value
+
+    def _put(self, channel: int, name: str, value: int) -> None:
+        self.__dict__[name + str(channel)] = value
+
+    def _steps(self, channel: int) -> tuple[bool, bool]:
+        return not self._get(channel, "DISRCC") & FIXED, not self._get(channel, "DIDSTC") & FIXED
+
+    def _load(self, channel: int) -> None:
+        """Take over the initial addresses and the count (UM 8, "DMA operation": state 2)."""
+        self._put(channel, "DCSRC", self._get(channel, "DISRC"))
+        self._put(channel, "DCDST", self._get(channel, "DIDST"))
+        self._left[channel] = (self._get(channel, "DCON") & COUNT_MASK) * self._transfer(channel)
+
+    # -- registers -----------------------------------------------------------------------------------
+
     @writes(DMASKTRIG0, DMASKTRIG1, DMASKTRIG2, DMASKTRIG3)
     def _write_trigger(self, register: Register, value: int) -> None:
         channel = register.offset // STRIDE
+        was_on = self._get(channel, "DMASKTRIG") & ON
+        if value & STOP or not value & ON:
+            if was_on:
+                self._catch_up(channel)
+            self._turn_off(channel)
+            if value & STOP:
+                # UM 8, DMASKTRIG: the current values become 0
+                self._left[channel] = 0
+                self._put(channel, "DCSRC", 0)
+                self._put(channel, "DCDST", 0)
+            return
+        self._put(channel, "DMASKTRIG", ON)
+        if not was_on:
+            self._load(channel)
+        if self._get(channel, "DCON") & HARDWARE:
+            self._serve(channel)
+        elif value & SOFTWARE_TRIGGER:
+            self._start(channel)
+
+    @peeks(DSTAT0, DSTAT1, DSTAT2, DSTAT3)
+    def _status(self, register: Register) -> int:
+        channel = register.offset // STRIDE
+        left = self._left[channel] - self._moved(channel)
+        busy = BUSY if self._since[channel] >= 0 else 0
+        return busy | -(-left // self._transfer(channel)) & COUNT_MASK
+
+    @reads(DSTAT0, DSTAT1, DSTAT2, DSTAT3)
+    def _read_status(self, register: Register) -> int:
+        # who sees the count go down may look at the data
+        self._catch_up(register.offset // STRIDE)
+        return self._status(register)
+
+    @peeks(DCSRC0, DCSRC1, DCSRC2, DCSRC3, DCDST0, DCDST1, DCDST2, DCDST3)
+    def _current(self, register: Register) -> int:
+        channel = register.offset // STRIDE
+        steps = self._steps(channel)["DST" in register.name]
+        stored: int = self.__dict__[register.name]
+        return stored + self._moved(channel) * steps & ADDRESS_MASK
+
+    @reads(DCSRC0, DCSRC1, DCSRC2, DCSRC3, DCDST0, DCDST1, DCDST2, DCDST3)
+    def _read_current(self, register: Register) -> int:
+        self._catch_up(register.offset // STRIDE)
+        return self._current(register)
+
+    # -- requests ------------------------------------------------------------------------------------
+
+    def _requested(self, channel: int, source: int) -> None:
+        if self._get(channel, "DCON") >> 24 & 7 == source:
+            self._serve(channel)
+
+    def _serve(self, channel: int) -> None:
+        """Move what the selected source asks for."""
+        if self._busy[channel]:
+            return
+        self._busy[channel] = True
+        try:
+            while (port := self._requesting(channel)) is not None:
+                if self._get(channel, "DCON") & WHOLE:
+                    self._start(channel)
+                elif self._uses(port, channel):
+                    if not self._move(channel, self._left[channel], port):
+                        break
+                else:  # one transfer for each request
+                    self._move(channel, 0)
+                    break
+        finally:
+            self._busy[channel] = False
+
+    def _uses(self, port: DmaPort, channel: int) -> bool:
+        """Whether the transfer goes through the FIFO of ``port``: from or to what is not memory."""
+        addresses, unit = (self._get(channel, "DCSRC"), self._get(channel, "DCDST")), self._unit(channel)
+        return (port.read is not None and not self._mover.is_memory(addresses[0], unit)) or (
+            port.write is not None and not self._mover.is_memory(addresses[1], unit)
+        )
+
+    def _requesting(self, channel: int) -> DmaPort | None:
+        """The source whose request the channel may serve now."""
+        control = self._get(channel, "DCON")
+        if not self._get(channel, "DMASKTRIG") & ON or not control & HARDWARE or self._since[channel] >= 0:
+            return None
+        port = self._ports[channel].get(control >> 24 & 7)
+        return port if port is not None and port.level else None
+
+    def _start(self, channel: int) -> None:
+        """Software's request, or one for whole service."""
+        if self._since[channel] >= 0:
+            return
+        if self._get(channel, "DCON") & WHOLE:
+            self._since[channel] = self._clock.now
+            self._wait(channel)
+        else:
+            self._move(channel, 0)
+
+    # -- whole service: the bytes move as time passes, and are copied when somebody could look -----------
+
+    def _rate(self) -> int:
+        """Units a second."""
+        return max(1, self._clocks.hclk // UNIT_CYCLES)
+
+    def _wait(self, channel: int) -> None:
+        units = min(-(-self._left[channel] // self._unit(channel)), SLICE_UNITS)
+        self._timers[channel].start_at(self._since[channel] + cycles_to_ns(max(1, units), self._rate()))
+
+    def _moved(self, channel: int) -> int:
+        """Bytes that have moved since the last were copied."""
+        since = self._since[channel]
+        if since < 0:
+            return 0
+        transfers = ns_to_cycles(self._clock.now - since, self._rate()) * self._unit(channel)
+        return min(transfers - transfers % self._transfer(channel), self._left[channel])
+
+    def _catch_up(self, channel: int) -> None:
+        if (moved := self._moved(channel)) and not self._busy[channel]:
+            units = moved // self._unit(channel)
+            self._since[channel] += cycles_to_ns(units, self._rate())
+            self._busy[channel] = True
+            try:
+                self._move(channel, moved)
+            finally:
+                self._busy[channel] = False
+
+    def _whole_service_goes_on(self, channel: int) -> None:
+        self._catch_up(channel)
+        if self._since[channel] >= 0:
+            if self._left[channel]:
+                self._wait(channel)
+            else:  # a count of 0
+                self._finish(channel)
+        self._serve(channel)
+
+    # -- moving --------------------------------------------------------------------------------------
+
+    def _move(self, channel: int, length: int, port: DmaPort | None = None) -> int:
+        """Move ``length`` bytes (0: one transfer), and end what is complete; how many were moved."""
+        length = min(length or self._transfer(channel), self._left[channel])
+        source, target = self._get(channel, "DCSRC"), self._get(channel, "DCDST")
+        steps, unit = self._steps(channel), self._unit(channel)
+        aligned = -unit
+        moved = 0
+        if length:
+            moved = self._mover.move(source & aligned, target & aligned, length, unit, steps=steps, port=port)
+        self._left[channel] -= moved
+        self._put(channel, "DCSRC", source + moved * steps[0] & ADDRESS_MASK)
+        self._put(channel, "DCDST", target + moved * steps[1] & ADDRESS_MASK)
+        if self._left[channel] <= 0:
+            self._finish(channel)
+        return moved
+
+    def _finish(self, channel: int) -> None:
+        """The count has become 0."""
+        self._since[channel] = -1
+        self._timers[channel].cancel()
+        if self._get(channel, "DCON") & NO_RELOAD:
+            self._turn_off(channel)
+        else:
+            self._load(channel)
+        if self._get(channel, "DCON") & INTERRUPT:
+            self.interrupts[channel].pulse()
+
+    def _turn_off(self, channel: int) -> None:
+        self._put(channel, "DMASKTRIG", 0)
+        self._since[channel] = -1
+        self._timers[channel].cancel()
+
+    def facts(self) -> Iterator[Fact]:
+        """Each channel: off, or what it moves on whose request."""
         stored = self.__dict__
-        was_on = stored[register.name] & ON
-        if value & STOP:
-            # UM chapter 8, DMASKTRIG: the channel goes off and CURR_TC becomes 0; nothing is under way.
-            value = 0
-            stored[f"DSTAT{channel}"] = 0
-        elif value & ON and not was_on:
-            stored[f"DCSRC{channel}"] = stored[f"DISRC{channel}"]
-            stored[f"DCDST{channel}"] = stored[f"DIDST{channel}"]
-            stored[f"DSTAT{channel}"] = stored[f"DCON{channel}"] & COUNT_MASK
-        stored[register.name] = value & (ON | SOFTWARE_TRIGGER)
+        for channel in range(CHANNELS):
+            if not stored[f"DMASKTRIG{channel}"] & ON:
+                yield Fact(f"channel {channel}", "off")
+                continue
+            control = stored[f"DCON{channel}"]
+            sources = dict(enumerate(SOURCES[channel]))
+            who = sources.get(control >> 24 & 7, "reserved") if control & 1 << 23 else "software"
+            left = self._status(self.registers[f"DSTAT{channel}"]) & COUNT_MASK
+            source, target = stored[f"DCSRC{channel}"], stored[f"DCDST{channel}"]
+            text = f"on, 0x{source:08x} -> 0x{target:08x}, {left} to go, requests by {who}"
+            yield Fact(f"channel {channel}", text)

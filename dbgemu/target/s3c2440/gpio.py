@@ -7,6 +7,7 @@ from enum import IntFlag
 from typing import Any
 
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, writes
@@ -34,6 +35,13 @@ _HIGH = frozenset({1})
 _FALLING = frozenset({2, 3, 6, 7})
 _RISING = frozenset({4, 5, 6, 7})
 
+_LEVELS = {0: "low", 1: "high"}
+_PULLS = {0: "on", 1: "off"}
+
+#: S3C2440A UM chapter 9, DSCn
+_STRENGTHS = {0: "12 mA", 1: "10 mA", 2: "8 mA", 3: "6 mA"}
+_CONTROL_STRENGTHS = {0: "10 mA", 1: "8 mA", 2: "6 mA", 3: "4 mA"}
+
 _CLKOUT = {0: "MPLL", 1: "UPLL", 2: "FCLK", 3: "HCLK", 4: "PCLK", 5: "DCLK"}
 
 
@@ -58,13 +66,14 @@ def _port_registers(port: PortDescription) -> tuple[Register, Register, Register
         ),
         doc=f"Port {port.letter}: functions of the pins",
     )
-    bit_fields = tuple(Field(pin.name, n) for n, pin in reversed(pins))
-    data = Register(port.offset + 4, fields=bit_fields, doc=f"Port {port.letter}: levels of the pins")
+    levels = tuple(Field(pin.name, n, doc="level", values=_LEVELS) for n, pin in reversed(pins))
+    pulls = tuple(Field(pin.name, n, doc="pull-up", values=_PULLS) for n, pin in reversed(pins))
+    data = Register(port.offset + 4, fields=levels, doc=f"Port {port.letter}: levels of the pins")
     pull = Register(
         port.offset + 8,
         reset=port.pull_reset,
         writable=port.mask,
-        fields=bit_fields,
+        fields=pulls,
         doc=f"Port {port.letter}: 1 turns the pull-up off",
     )
     return control, data, pull
@@ -96,7 +105,7 @@ def _eint_filter(number: int) -> Register:
     return Register(0x94 + 4 * number, fields=tuple(fields), doc="External interrupt filter")
 
 
-_EINT_FIELDS = tuple(Field(f"EINT{n}", n) for n in reversed(range(4, EINTS)))
+_EINT_FIELDS = tuple(Field(f"EINT{n}", n, doc=f"external interrupt {n}") for n in reversed(range(4, EINTS)))
 
 
 class Gpio(Device):
@@ -159,8 +168,8 @@ class Gpio(Device):
     EXTINT0 = _eint_control(0)
     EXTINT1 = _eint_control(1)
     EXTINT2 = _eint_control(2)
-    EINTFLT0 = Register(0x94, doc="Reserved")
-    EINTFLT1 = Register(0x98, doc="Reserved")
+    EINTFLT0 = Register(0x94, doc="Reserved", fields=(Field("RESERVED", 31, 0, "nothing"),))
+    EINTFLT1 = Register(0x98, doc="Reserved", fields=(Field("RESERVED", 31, 0, "nothing"),))
     EINTFLT2 = _eint_filter(2)
     EINTFLT3 = _eint_filter(3)
     EINTMASK = Register(0xA4, reset=0x000F_FFFF, fields=_EINT_FIELDS, doc="External interrupt mask: 1 is off")
@@ -169,10 +178,19 @@ class Gpio(Device):
         0xAC,
         access="ro",
         volatile=True,
-        fields=(Field("nWAIT", 3), Field("NCON", 2), Field("RnB", 1), Field("nBATT_FLT", 0)),
+        fields=tuple(
+            Field(name, bit, doc="the pin's level", values=_LEVELS)
+            for bit, name in ((3, "nWAIT"), (2, "NCON"), (1, "RnB"), (0, "nBATT_FLT"))
+        ),
         doc="Levels of some pins",
     )
-    GSTATUS1 = Register(0xB0, reset=0x3244_0001, access="ro", doc="Chip identification")
+    GSTATUS1 = Register(
+        0xB0,
+        reset=0x3244_0001,
+        access="ro",
+        doc="Chip identification",
+        fields=(Field("CHIP", 31, 0, "chip and revision", {0x3244_0001: "S3C2440A"}),),
+    )
     GSTATUS2 = Register(
         0xB4,
         reset=ResetCause.POWER_ON.value,
@@ -183,18 +201,26 @@ class Gpio(Device):
         ),
         doc="Cause of the last reset; write 1 to clear",
     )
-    GSTATUS3 = Register(0xB8, doc="Inform register: kept over all resets but power on")
-    GSTATUS4 = Register(0xBC, doc="Inform register: kept over all resets but power on")
+    GSTATUS3 = Register(
+        0xB8,
+        doc="Inform register: kept over all resets but power on",
+        fields=(Field("INFORM", 31, 0, "the guest's own"),),
+    )
+    GSTATUS4 = Register(
+        0xBC,
+        doc="Inform register: kept over all resets but power on",
+        fields=(Field("INFORM", 31, 0, "the guest's own"),),
+    )
     DSC0 = Register(
         0xC4,
         writable=0x8000_03FF,
         fields=(
             Field("nEN_DSC", 31, doc="drive strength control is off"),
-            Field("DSC_ADR", 9, 8),
-            Field("DSC_DATA3", 7, 6),
-            Field("DSC_DATA2", 5, 4),
-            Field("DSC_DATA1", 3, 2),
-            Field("DSC_DATA0", 1, 0),
+            Field("DSC_ADR", 9, 8, values=_STRENGTHS),
+            Field("DSC_DATA3", 7, 6, values=_STRENGTHS),
+            Field("DSC_DATA2", 5, 4, values=_STRENGTHS),
+            Field("DSC_DATA1", 3, 2, values=_STRENGTHS),
+            Field("DSC_DATA0", 1, 0, values=_STRENGTHS),
         ),
         doc="Drive strength of address and data pins",
     )
@@ -202,14 +228,14 @@ class Gpio(Device):
         0xC8,
         writable=0x3FFF_FFFF,
         fields=(
-            Field("DSC_SCK1", 29, 28),
-            Field("DSC_SCK0", 27, 26),
-            Field("DSC_SCKE", 25, 24),
-            Field("DSC_SDR", 23, 22),
-            Field("DSC_NFC", 21, 20),
-            Field("DSC_BE", 19, 18),
-            Field("DSC_WOE", 17, 16),
-            *(Field(f"DSC_CS{n}", 2 * n + 1, 2 * n) for n in reversed(range(8))),
+            Field("DSC_SCK1", 29, 28, values=_STRENGTHS),
+            Field("DSC_SCK0", 27, 26, values=_STRENGTHS),
+            Field("DSC_SCKE", 25, 24, values=_CONTROL_STRENGTHS),
+            Field("DSC_SDR", 23, 22, values=_CONTROL_STRENGTHS),
+            Field("DSC_NFC", 21, 20, values=_CONTROL_STRENGTHS),
+            Field("DSC_BE", 19, 18, values=_CONTROL_STRENGTHS),
+            Field("DSC_WOE", 17, 16, values=_CONTROL_STRENGTHS),
+            *(Field(f"DSC_CS{n}", 2 * n + 1, 2 * n, values=_CONTROL_STRENGTHS) for n in reversed(range(8))),
         ),
         doc="Drive strength of memory control pins",
     )
@@ -217,18 +243,18 @@ class Gpio(Device):
         0xCC,
         writable=0xFFF,
         fields=(
-            Field("PSC_DATA", 11),
-            Field("PSC_WAIT", 10),
-            Field("PSC_RnB", 9),
-            Field("PSC_NF", 8),
-            Field("PSC_SDR", 7),
-            Field("PSC_DQM", 6),
-            Field("PSC_OE", 5),
-            Field("PSC_WE", 4),
-            Field("PSC_GCS0", 3),
-            Field("PSC_GCS51", 2),
-            Field("PSC_GCS6", 1),
-            Field("PSC_GCS7", 0),
+            Field("PSC_DATA", 11, doc="what DATA[31:0] does in sleep mode"),
+            Field("PSC_WAIT", 10, doc="what nWAIT does in sleep mode"),
+            Field("PSC_RnB", 9, doc="what RnB does in sleep mode"),
+            Field("PSC_NF", 8, doc="what the NAND flash pins does in sleep mode"),
+            Field("PSC_SDR", 7, doc="what nSRAS and nSCAS does in sleep mode"),
+            Field("PSC_DQM", 6, doc="what DQM[3:0] and nWE[3:0] does in sleep mode"),
+            Field("PSC_OE", 5, doc="what nOE does in sleep mode"),
+            Field("PSC_WE", 4, doc="what nWE does in sleep mode"),
+            Field("PSC_GCS0", 3, doc="what nGCS0 does in sleep mode"),
+            Field("PSC_GCS51", 2, doc="what nGCS5 to nGCS1 does in sleep mode"),
+            Field("PSC_GCS6", 1, doc="what nGCS6 does in sleep mode"),
+            Field("PSC_GCS7", 0, doc="what nGCS7 does in sleep mode"),
         ),
         doc="Memory pins in sleep mode",
     )
@@ -271,6 +297,19 @@ class Gpio(Device):
             letters = ", ".join(f"{port.pins[0].name}-{len(port.pins) - 1}" for port in self.ports.values())
             raise KeyError(f"the S3C2440A has no pin {name!r}: its pins are {letters}")
         return pin
+
+    def facts(self) -> Iterator[Fact]:
+        """The external interrupts whose pins are in that function."""
+        controls = (self.EXTINT0, self.EXTINT1, self.EXTINT2)
+        for number in range(EINTS):
+            if not self._sensitive >> number & 1:
+                continue
+            words = [_SIGNALING[controls[number >> 3] >> 4 * (number & 7) & 7]]
+            if number >= len(self._direct):
+                words.append("masked" if self.EINTMASK >> number & 1 else "enabled")
+                words += ["pending"] if self.EINTPEND >> number & 1 else []
+            pin = f"GPF{number}" if number < 8 else f"GPG{number - 8}"
+            yield Fact(f"EINT{number} on {pin}", ", ".join(words))
 
     def describe(self) -> Iterator[PinState]:
         """Every pin's state, port by port."""

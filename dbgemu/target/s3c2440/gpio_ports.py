@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbgemu.target.lines import Line, Listener
-from dbgemu.target.s3c2440.gpio_pins import PinDescription, PortDescription
+from dbgemu.target.s3c2440.gpio_pins import INPUT, OUTPUT, PinDescription, PortDescription
 
 #: called after levels have changed: the port and the bits that did
 PortListener = Callable[["Port", int], None]
@@ -36,7 +36,9 @@ def _even_bits(word: int) -> int:
 class PinState:
     """One pin at one moment, a row of ``info gpio``.
 
-    ``pull_up`` is whether the chip's own resistor is on; None for a pin that has none.
+    ``pull_up`` is whether the chip's own resistor is on; None for a pin that has none. ``direction`` is
+    "in", "out", or "block" where that is up to the block whose function the pin has; ``latch`` is what
+    it would be as an output; ``decided_by`` says what makes its level.
     """
 
     bank: str
@@ -45,6 +47,9 @@ class PinState:
     level: int
     pull_up: bool | None
     wired_to: str
+    direction: str
+    latch: int
+    decided_by: str
 
 
 class Pin:
@@ -127,7 +132,17 @@ class Pin:
             self.level,
             self.pull_up,
             self.wired_to,
+            self._direction,
+            self._port.latch >> self.number & 1,
+            self._port.decided_by(self.number),
         )
+
+    @property
+    def _direction(self) -> str:
+        function = self.function
+        if function == INPUT or function.startswith("EINT"):
+            return "in"
+        return "out" if function == OUTPUT else "block"
 
     def __repr__(self) -> str:
         return f"Pin({self.name!r}, {self.function}, {self.level})"
@@ -250,6 +265,22 @@ class Port:
         # Linux changes one bit of GPADAT by reading all of it: a pin of port A that is in use as an
         # address line has to read as its latch, or it would lose it.
         return levels | (rest & (self.latch if self._output_only else self.pull_ups))
+
+    def decided_by(self, number: int) -> str:
+        """What makes pin ``number``'s level: the first of the module's list that applies."""
+        bit = 1 << number
+        if self.outputs & bit:
+            return "latch"
+        for drivers, selected in zip(self.blocks, self.selected, strict=True):
+            if selected & drivers.active & bit:
+                return "block"
+        if self.external.active & bit:
+            return "outside"
+        if self.resistors.active & bit:
+            return "resistor"
+        if self._output_only:
+            return "latch"
+        return "pull-up" if self.pull_ups & bit else "floating"
 
     def notify(self, changed: int) -> None:
         """Tell the listeners of the pins in ``changed`` their present level, lowest pin first."""

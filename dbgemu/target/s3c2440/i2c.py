@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from dbgemu.target.clock import Timer, VirtualClock, cycles_to_ns
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register
@@ -73,8 +74,18 @@ class I2c(Device):
             Field("LASTBIT", 0, doc="last received bit", values={0: "ACK", 1: "no ACK"}),
         ),
     )
-    IICADD = Register(0x08, width=8, doc="Own slave address, bits 7 to 1")
-    IICDS = Register(0x0C, width=8, doc="Transmit/receive data shift")
+    IICADD = Register(
+        0x08,
+        width=8,
+        doc="Own slave address, bits 7 to 1",
+        fields=(Field("SLAVE_ADDRESS", 7, 1, "own address"),),
+    )
+    IICDS = Register(
+        0x0C,
+        width=8,
+        doc="Transmit/receive data shift",
+        fields=(Field("DATA", 7, 0, "byte to send, or received"),),
+    )
     IICLC = Register(
         0x10,
         width=8,
@@ -104,6 +115,13 @@ class I2c(Device):
         self._next = NEXT_BYTE
         # index in the bus of the device that acknowledged its address
         self._selected: int | None = None
+
+    def facts(self) -> Iterator[Fact]:
+        """The bus: its clock, what is on the wire, and who is connected."""
+        source = self.clocks.pclk // (512 if self.IICCON & PRESCALER_512 else 16)
+        yield Fact("clock", source // ((self.IICCON & SCALE) + 1), "Hz")
+        yield Fact("on the wire", self._phase)
+        yield Fact("devices", ", ".join(getattr(each, "name", "?") for each in self.bus) or "none")
 
     def attach(self, device: I2cDevice) -> None:
         """Put ``device`` on the bus (before the guest runs)."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dbgemu.target.clock import NS_PER_SECOND, VirtualClock
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.registers import Field, Register
 from dbgemu.target.s3c2440.clocks import Clocks
@@ -70,7 +73,9 @@ class I2s(Device):
             Field("RXCOUNT", 5, 0, "samples received"),
         ),
     )
-    IISFIFO = Register(0x10, width=16, volatile=True, doc="Samples")
+    IISFIFO = Register(
+        0x10, width=16, volatile=True, doc="Samples", fields=(Field("FENTRY", 15, 0, "one sample"),)
+    )
 
     def __init__(
         self, name: str, *, clock: VirtualClock, clocks: Clocks, log: GuestLog | None = None
@@ -84,6 +89,11 @@ class I2s(Device):
         factor = 384 if self.IISMOD & CLOCK_384 else 256
         divider = ((self.IISPSR >> 5) + 1) if self.IISCON & PRESCALER_ENABLE else 1
         return max(1, self.clocks.pclk // (divider * factor))
+
+    def facts(self) -> Iterator[Fact]:
+        """Whether it is on, and its rate."""
+        yield Fact("on", bool(self.IISCON & ENABLE))
+        yield Fact("sample rate", self.sample_rate(), "Hz")
 
     @IISCON.read
     def _read_control(self) -> int:

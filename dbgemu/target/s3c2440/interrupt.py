@@ -29,11 +29,14 @@ from functools import partial
 from typing import Any
 
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register
 
 EDGE, LEVEL = False, True
+
+_ACTIVE = ("idle", "requesting")
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,12 @@ class InterruptController(Device):
         fields=_source_fields(SOURCES, "is being served"),
         doc="Interrupt pending (one); write 1 to clear",
     )
-    INTOFFSET = Register(0x14, access="ro", doc="Number of the bit that is set in INTPND")
+    INTOFFSET = Register(
+        0x14,
+        access="ro",
+        doc="Number of the bit that is set in INTPND",
+        fields=(Field("INTOFFSET", 4, 0, "source's number"),),
+    )
     SUBSRCPND = Register(
         0x18, fields=_source_fields(SUB_SOURCES, "requests"), doc="Sub-source pending; write 1 to clear"
     )
@@ -337,8 +345,10 @@ class InterruptController(Device):
 
     @SRCPND.write
     def _clear_sources(self, value: int) -> None:
-        self.SRCPND = (self.SRCPND & ~value) | (self.asserted & _RELATCH) | self.folded
-        if self.INTMOD:
+        before = self.SRCPND
+        self.SRCPND = (before & ~value) | (self.asserted & _RELATCH) | self.folded
+        # a line that was held through a reset is latched only here
+        if self.INTMOD or self.SRCPND & ~before:
             self._update()
 
     @INTPND.write
@@ -396,7 +406,25 @@ class InterruptController(Device):
         for source in SUB_SOURCES:
             self.lines[source.name].level = self.sub_asserted >> source.bit & 1
         self.irq.set(self.INTPND != 0)
+        self.drive_fiq()
+
+    def drive_fiq(self) -> None:
+        """Put the FIQ line where the pending requests have it: after somebody else moved it."""
         self.fiq.set(self.SRCPND & ~self.INTMSK & self.INTMOD != 0)
+
+    def facts(self) -> Iterator[Fact]:
+        """Who is served, who waits, who is let through."""
+        served = next((source.name for source in SOURCES if source.mask & self.INTPND), "nothing")
+        yield Fact("serving", served)
+        rows = list(self.describe())
+        pending = [row for row in rows if row.pending]
+        for title, names in (
+            ("pending", [row.source.name for row in pending if not row.masked]),
+            ("pending, masked", [row.source.name for row in pending if row.masked]),
+            ("enabled", [row.source.name for row in rows if not row.masked]),
+        ):
+            yield Fact(title, " ".join(names) or "none")
+        yield Fact("nIRQ, nFIQ", f"{_ACTIVE[self.irq.level]}, {_ACTIVE[self.fiq.level]}")
 
     def describe(self) -> Iterator[SourceState]:
         """Every source and sub-source with its state, sources first."""

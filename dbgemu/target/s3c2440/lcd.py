@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dbgemu.target.clock import Timer, VirtualClock, cycles_to_ns, ns_to_cycles
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, writes
@@ -32,6 +33,7 @@ _BPP = {
     12: "TFT 16 bpp",
     13: "TFT 24 bpp",
 }
+_POLARITY = {0: "normal", 1: "inverted"}
 _INTERRUPTS = (Field("FRSYN", 1, doc="end of a frame"), Field("FICNT", 0, doc="FIFO level"))
 
 
@@ -42,6 +44,12 @@ def _part(position: int, lengths: tuple[int, int, int, int]) -> tuple[int, int]:
             return part, position
         position -= length
     return FRONT_PORCH, lengths[FRONT_PORCH] - 1
+
+
+def _lookup(levels: int) -> tuple[Field, ...]:
+    return tuple(
+        Field(f"LEVEL{n}", 4 * n + 3, 4 * n, f"shade of intensity {n}") for n in reversed(range(levels))
+    )
 
 
 class LcdController(Device):
@@ -98,13 +106,13 @@ class LcdController(Device):
             Field("HSTATUS", 14, 13, "horizontal status", _PARTS),
             Field("BPP24BL", 12, doc="24 bpp", values={0: "LSB valid", 1: "MSB valid"}),
             Field("FRM565", 11, doc="16 bpp", values={0: "5:5:5:1", 1: "5:6:5"}),
-            Field("INVVCLK", 10),
-            Field("INVVLINE", 9),
-            Field("INVVFRAME", 8),
-            Field("INVVD", 7),
-            Field("INVVDEN", 6),
-            Field("INVPWREN", 5),
-            Field("INVLEND", 4),
+            Field("INVVCLK", 10, doc="data is taken at VCLK's", values={0: "falling edge", 1: "rising edge"}),
+            Field("INVVLINE", 9, doc="HSYNC", values=_POLARITY),
+            Field("INVVFRAME", 8, doc="VSYNC", values=_POLARITY),
+            Field("INVVD", 7, doc="the data lines", values=_POLARITY),
+            Field("INVVDEN", 6, doc="VDEN", values=_POLARITY),
+            Field("INVPWREN", 5, doc="PWREN", values=_POLARITY),
+            Field("INVLEND", 4, doc="LEND", values=_POLARITY),
             Field("PWREN", 3, doc="LCD_PWREN output"),
             Field("ENLEND", 2, doc="LEND output"),
             Field("BSWP", 1, doc="swap bytes"),
@@ -117,17 +125,27 @@ class LcdController(Device):
         doc="Frame buffer start",
         fields=(Field("LCDBANK", 29, 21, "address bits 30 to 22"), Field("LCDBASEU", 20, 0, "bits 21 to 1")),
     )
-    LCDSADDR2 = Register(0x18, width=21, doc="Frame buffer end, address bits 21 to 1")
+    LCDSADDR2 = Register(
+        0x18,
+        width=21,
+        doc="Frame buffer end, address bits 21 to 1",
+        fields=(Field("LCDBASEL", 20, 0, "address bits 21 to 1"),),
+    )
     LCDSADDR3 = Register(
         0x1C,
         width=22,
         doc="Virtual screen, in half words",
         fields=(Field("OFFSIZE", 21, 11, "between lines"), Field("PAGEWIDTH", 10, 0, "of a line")),
     )
-    REDLUT = Register(0x20, doc="STN: red lookup table")
-    GREENLUT = Register(0x24, doc="STN: green lookup table")
-    BLUELUT = Register(0x28, width=16, doc="STN: blue lookup table")
-    DITHMODE = Register(0x4C, width=19, doc="STN: dithering mode")
+    REDLUT = Register(0x20, doc="STN: red lookup table", fields=_lookup(8))
+    GREENLUT = Register(0x24, doc="STN: green lookup table", fields=_lookup(8))
+    BLUELUT = Register(0x28, width=16, doc="STN: blue lookup table", fields=_lookup(4))
+    DITHMODE = Register(
+        0x4C,
+        width=19,
+        doc="STN: dithering mode",
+        fields=(Field("DITHMODE", 18, 0, "0, or 12210h for better colours"),),
+    )
     TPAL = Register(
         0x50,
         width=25,
@@ -143,7 +161,26 @@ class LcdController(Device):
         doc="Interrupt mask: 1 is off",
         fields=(Field("FIWSEL", 2, doc="FIFO trigger", values={0: "4 words", 1: "8 words"}), *_INTERRUPTS),
     )
-    TCONSEL = Register(0x60, width=12, reset=0xF84, doc="LPC3600/LCC3600 timing control")
+    TCONSEL = Register(
+        0x60,
+        width=12,
+        reset=0xF84,
+        doc="LPC3600/LCC3600 timing control",
+        fields=(
+            Field("LCC_TEST2", 11, doc="LCC3600 test mode 2"),
+            Field("LCC_TEST1", 10, doc="LCC3600 test mode 1"),
+            Field("LCC_SEL5", 9, doc="LCC3600 selection 5"),
+            Field("LCC_SEL4", 8, doc="LCC3600 selection 4"),
+            Field("LCC_SEL3", 7, doc="LCC3600 selection 3"),
+            Field("LCC_SEL2", 6, doc="LCC3600 selection 2"),
+            Field("LCC_SEL1", 5, doc="LCC3600 selection 1"),
+            Field("LCC_EN", 4, doc="LCC3600 enabled"),
+            Field("CPV_SEL", 3, doc="CPV pulse, low width"),
+            Field("MODE_SEL", 2, doc="DE or sync mode", values={0: "sync", 1: "DE"}),
+            Field("RES_SEL", 1, doc="output resolution", values={0: "320 x 240", 1: "240 x 320"}),
+            Field("LPC_EN", 0, doc="LPC3600 enabled"),
+        ),
+    )
 
     def __init__(
         self,
@@ -282,6 +319,19 @@ class LcdController(Device):
 
     def _update(self) -> None:
         self.interrupt.set(bool(self.LCDINTPND & ~self.LCDINTMSK & 3))
+
+    # -- dumps --------------------------------------------------------------------------------
+
+    def facts(self) -> Iterator[Fact]:
+        """What the panel is sent."""
+        yield Fact("output", "on" if self._epoch is not None else "off")
+        if self._epoch is not None:
+            width, height = self._horizontal()[ACTIVE], self._vertical()[ACTIVE]
+            kind = _BPP.get(self.LCDCON1 >> 1 & 15, "reserved")
+            yield Fact("picture", f"{width} x {height}, {kind}")
+            yield Fact("frame buffer", f"0x{self.LCDSADDR1 << 1 & 0x7FFFFFFF:08x}")
+            yield Fact("frame", self.frame_period(), "ns")
+            yield Fact("line", self._position()[0])
 
     # -- palette memory -----------------------------------------------------------------------
 

@@ -5,7 +5,10 @@ Memory answers at once whatever is set here; the registers hold what software wr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.registers import Field, Register
 
@@ -123,6 +126,21 @@ class MemoryController(Device):
         """Reset values; DW0 shows the OM pins (S3C2440A UM 5, BWSCON)."""
         super().reset_registers()
         self.BWSCON = self.om << 1
+
+    def facts(self) -> Iterator[Fact]:
+        """What is set for each bank: 128 MB of address space behind one chip select."""
+        for bank in range(8):
+            width = MemoryController.BWSCON[f"DW{bank}"].get(self.BWSCON)
+            kind = ""
+            if bank >= 6:
+                sdram = MemoryController.BANKCON6["MT"].get(self.__dict__[f"BANKCON{bank}"]) == 3
+                size = MemoryController.BANKSIZE["BK76MAP"]
+                kind = (
+                    f", SDRAM, {size.values.get(size.get(self.BANKSIZE), 'reserved size')}"
+                    if sdram
+                    else ", ROM or SRAM"
+                )
+            yield Fact(f"bank {bank}, 0x{bank << 27:08x}", _WIDTHS.get(width, "reserved width") + kind)
 
     def set_bootloader_defaults(self) -> None:
         """What a mini2440's U-Boot leaves: 32-bit SDRAM, nWAIT on the 16-bit banks 3 and 4."""

@@ -7,11 +7,12 @@ error correction code is computed later, over all that passed, when something as
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dbgemu.target.chips.nand_flash import NandFlash
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, writes
@@ -47,6 +48,23 @@ _BLOCK_MASK = 0xFFFFE0
 _ERROR_KINDS = {0: "none", 1: "one bit, correctable", 2: "several bits", 3: "in the code itself"}
 
 
+def _ecc_bytes(high: int, low: int) -> tuple[Field, ...]:
+    return (
+        Field(f"ECCData{high}", 23, 16, f"byte {high} of the stored code"),
+        Field(f"ECCData{low}", 7, 0, f"byte {low} of the stored code"),
+    )
+
+
+def _code_bytes(count: int) -> tuple[Field, ...]:
+    return tuple(Field(f"MECC{n}", 8 * n + 7, 8 * n, f"byte {n}") for n in reversed(range(count)))
+
+
+def _cycles(name: str) -> tuple[Field, ...]:
+    return tuple(
+        Field(f"{name}_ADDR{n}", 8 * n + 7, 8 * n, f"address cycle {n + 1}") for n in reversed(range(3))
+    )
+
+
 class NandController(Device):
     """The controller with one 8-bit chip on its pins. ``irq`` is the INT_NFCON request."""
 
@@ -74,8 +92,8 @@ class NandController(Device):
         width=16,
         doc="Control",
         fields=(
-            Field("Lock-tight", 13, doc="locked until reset"),
-            Field("Soft Lock", 12, doc="locked"),
+            Field("LockTight", 13, doc="locked until reset"),
+            Field("SoftLock", 12, doc="locked"),
             Field("EnbIllegalAccINT", 10, doc="interrupt at an illegal access"),
             Field("EnbRnBINT", 9, doc="interrupt at an RnB transition"),
             Field("RnB_TransMode", 8, doc="transition to detect", values={0: "rising", 1: "falling"}),
@@ -86,12 +104,28 @@ class NandController(Device):
             Field("MODE", 0, doc="controller enabled"),
         ),
     )
-    NFCMMD = Register(0x08, width=8, doc="Command cycle")
-    NFADDR = Register(0x0C, width=8, doc="Address cycle")
-    NFDATA = Register(0x10, sized=True, volatile=True, doc="Data cycles: one for each byte accessed")
-    NFMECCD0 = Register(0x14, writable=0x00FF00FF, doc="Main ECC read from the chip: bytes 1 and 0")
-    NFMECCD1 = Register(0x18, writable=0x00FF00FF, doc="Main ECC read from the chip: bytes 3 and 2")
-    NFSECCD = Register(0x1C, writable=0x00FF00FF, doc="Spare ECC read from the chip: bytes 1 and 0")
+    NFCMMD = Register(
+        0x08, width=8, doc="Command cycle", fields=(Field("NFCMMD", 7, 0, "last command written"),)
+    )
+    NFADDR = Register(
+        0x0C, width=8, doc="Address cycle", fields=(Field("NFADDR", 7, 0, "last address byte written"),)
+    )
+    NFDATA = Register(
+        0x10,
+        sized=True,
+        volatile=True,
+        doc="Data cycles: one for each byte accessed",
+        fields=(Field("NFDATA", 31, 0, "next bytes of the chip"),),
+    )
+    NFMECCD0 = Register(
+        0x14, writable=0x00FF00FF, doc="Main ECC read from the chip: bytes 1 and 0", fields=_ecc_bytes(1, 0)
+    )
+    NFMECCD1 = Register(
+        0x18, writable=0x00FF00FF, doc="Main ECC read from the chip: bytes 3 and 2", fields=_ecc_bytes(3, 2)
+    )
+    NFSECCD = Register(
+        0x1C, writable=0x00FF00FF, doc="Spare ECC read from the chip: bytes 1 and 0", fields=_ecc_bytes(1, 0)
+    )
     NFSTAT = Register(
         0x20,
         width=8,
@@ -118,11 +152,24 @@ class NandController(Device):
         ),
     )
     NFESTAT1 = Register(0x28, access="ro", doc="ECC status of I/O[15:8], which this board does not use")
-    NFMECC0 = Register(0x2C, access="ro", volatile=True, doc="Main ECC of I/O[7:0]")
-    NFMECC1 = Register(0x30, access="ro", reset=0xFFFFFFFF, doc="Main ECC of I/O[15:8]")
-    NFSECC = Register(0x34, access="ro", volatile=True, doc="Spare ECC")
-    NFSBLK = Register(0x38, doc="First unlocked block: address cycles 3, 2 and 1 of its erase")
-    NFEBLK = Register(0x3C, doc="First locked block behind the unlocked area")
+    NFMECC0 = Register(0x2C, access="ro", volatile=True, doc="Main ECC of I/O[7:0]", fields=_code_bytes(4))
+    NFMECC1 = Register(
+        0x30, access="ro", reset=0xFFFFFFFF, doc="Main ECC of I/O[15:8]", fields=_code_bytes(4)
+    )
+    NFSECC = Register(
+        0x34,
+        access="ro",
+        volatile=True,
+        doc="Spare ECC",
+        fields=(
+            Field("SECC1", 31, 16, "of I/O[15:8]"),
+            Field("SECC0", 15, 0, "of I/O[7:0]"),
+        ),
+    )
+    NFSBLK = Register(
+        0x38, doc="First unlocked block, as the address cycles of its erase", fields=_cycles("SBLK")
+    )
+    NFEBLK = Register(0x3C, doc="First locked block behind the unlocked area", fields=_cycles("EBLK"))
 
     def __init__(
         self, name: str = "nand", *, chip: NandFlash, irq: Line, log: GuestLog | None = None
@@ -327,6 +374,17 @@ class NandController(Device):
                 or (status & _ILLEGAL_ACCESS and control & _ILLEGAL_INTERRUPT)
             )
         )
+
+    # -- dumps -------------------------------------------------------------------------------
+
+    def facts(self) -> Iterator[Fact]:
+        """Which chip is connected, and whether it is listening."""
+        yield Fact("chip", f"{self.chip.name}, {self.chip.part.name}")
+        yield Fact("selected", self._selected is not None)
+        yield Fact("RnB", "ready" if self.chip.rnb.level else "busy")
+        if self.NFCONT & (_SOFT_LOCK | _LOCK_TIGHT):
+            first, end = self.NFSBLK & _BLOCK_MASK, self.NFEBLK & _BLOCK_MASK
+            yield Fact("unlocked rows", f"0x{first:x} to 0x{end:x}")
 
     # -- snapshots ---------------------------------------------------------------------------
 

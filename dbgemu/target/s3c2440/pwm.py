@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from dbgemu.target.clock import Timer, VirtualClock
+from dbgemu.target.clock import NS_PER_SECOND, Timer, VirtualClock
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact, frequency
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register
@@ -56,16 +57,21 @@ def _control_fields() -> tuple[Field, ...]:
 
 
 def _count_buffer(timer: int) -> Register:
-    return Register(0x0C + 12 * timer, width=16, doc=f"Timer {timer}: count buffer, its start value")
+    doc = f"Timer {timer}: count buffer"
+    return Register(0x0C + 12 * timer, width=16, doc=doc, fields=(Field("COUNT", 15, 0, "start value"),))
 
 
 def _compare_buffer(timer: int) -> Register:
-    return Register(0x10 + 12 * timer, width=16, doc=f"Timer {timer}: compare buffer")
+    doc = f"Timer {timer}: compare buffer"
+    field = Field("COMPARE", 15, 0, "count at which the output changes")
+    return Register(0x10 + 12 * timer, width=16, doc=doc, fields=(field,))
 
 
 def _observation(timer: int) -> Register:
     offset = 0x40 if timer == 4 else 0x14 + 12 * timer
-    return Register(offset, width=16, access="ro", volatile=True, doc=f"Timer {timer}: the count now")
+    doc = f"Timer {timer}: the count now"
+    field = Field("COUNT", 15, 0, "ticks to zero")
+    return Register(offset, width=16, access="ro", volatile=True, doc=doc, fields=(field,))
 
 
 class PwmTimers(Device):
@@ -272,6 +278,25 @@ class PwmTimers(Device):
     def _end_dead_zone(self) -> None:
         self._dead_zone.cancel()
         self.outputs[1 - self._rising].set(1)
+
+    # -- dumps -------------------------------------------------------------------------------
+
+    def facts(self) -> Iterator[Fact]:
+        """Each timer: whether and how fast it counts, where it is, and its output."""
+        for timer, channel in enumerate(self.channels):
+            counter = channel.counter
+            rate = counter.frequency * NS_PER_SECOND // counter.scale
+            words = [f"{'runs' if channel.running else 'stands'} at {channel.count()}"]
+            if channel.running and rate:
+                words.append(f"counting at {frequency(rate)}")
+                period = (channel.top + 1) * counter.scale // counter.frequency
+                if channel.auto_reload and period:
+                    words.append(f"zero at {frequency(NS_PER_SECOND // period)}")
+                else:
+                    words.append("once")
+            if timer < 4:
+                words.append(f"TOUT{timer} = {self.output(timer)}")
+            yield Fact(f"timer {timer}", ", ".join(words))
 
     # -- the whole block ---------------------------------------------------------------------
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from dbgemu.target.clock import NS_PER_SECOND, Timer, VirtualClock
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, reads, writes
@@ -26,6 +27,7 @@ DEFAULT_START = 946_684_800
 TICK_CLOCK = 128
 
 _DAY = 86_400
+_DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 _FIRST = date(2000, 1, 1)
 #: days in the years 2000 to 2099, after which the two digits of the year begin again
 _CENTURY = 36_525
@@ -120,12 +122,21 @@ def _calendar_at(start: datetime | int) -> _Calendar:
     )
 
 
+def _digits(high: int) -> tuple[Field, ...]:
+    units = Field("UNITS", min(high, 3), 0, "decimal digit")
+    return (Field("TENS", high, 4, "decimal digit"), units) if high > 3 else (units,)
+
+
 def _counter(offset: int, high: int, doc: str) -> Register:
-    return Register(offset, width=8, writable=(2 << high) - 1, volatile=True, doc=f"{doc}, BCD")
+    return Register(
+        offset, width=8, writable=(2 << high) - 1, volatile=True, doc=f"{doc}, BCD", fields=_digits(high)
+    )
 
 
 def _alarm(offset: int, high: int, doc: str, reset: int = 0) -> Register:
-    return Register(offset, width=8, writable=(2 << high) - 1, reset=reset, doc=f"Alarm: {doc}, BCD")
+    return Register(
+        offset, width=8, writable=(2 << high) - 1, reset=reset, doc=f"Alarm: {doc}, BCD", fields=_digits(high)
+    )
 
 
 class Rtc(Device):
@@ -367,6 +378,27 @@ class Rtc(Device):
     def _tick_due(self) -> None:
         self._next_tick()
         self.tick.pulse()
+
+    # -- dumps -------------------------------------------------------------------------------
+
+    def facts(self) -> Iterator[Fact]:
+        """The time in words, and what is to come."""
+        now = self._now()
+        day = _DAYS[now.day % 7 - 1]
+        yield Fact(
+            "time",
+            f"{2000 + now.year}-{now.month:02}-{now.date:02} "
+            f"{now.hour:02}:{now.minute:02}:{now.second:02} ({day})",
+        )
+        if self.RTCALM & ALMEN:
+            wanted = ", ".join(f"{name} = {value}" for name, value in self._wanted().items())
+            yield Fact("alarm when", wanted or "nothing is compared: never")
+        else:
+            yield Fact("alarm", "off")
+        if self.TICNT & TICK_ENABLE:
+            yield Fact("tick every", ((self.TICNT & 0x7F) + 1) * NS_PER_SECOND // TICK_CLOCK, "ns")
+        else:
+            yield Fact("tick", "off")
 
     # -- the whole block ---------------------------------------------------------------------
 

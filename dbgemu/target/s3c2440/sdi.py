@@ -1,26 +1,40 @@
-"""The SD/MMC/SDIO host interface (S3C2440A UM chapter 19), with an empty card slot."""
+"""The SD/MMC/SDIO host interface (S3C2440A UM chapter 19): commands, blocks, the FIFO between.
+
+Data moves a block at a time. A block that is received arrives whole when its bits have had their time on
+the wires, and goes on into the FIFO as that is emptied; one that is sent leaves when the FIFO has
+brought all of it. So a driver sees the rate of the wires and the levels of the FIFO, and the
+emulator has one event a block. While a FIFO cannot take or give, the clock of the card stands still.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dbgemu.target.chips.card_registers import crc7
+from dbgemu.target.chips.memory_card import ACCESS_NS, MemoryCard
 from dbgemu.target.clock import Timer, VirtualClock, cycles_to_ns
-from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
-from dbgemu.target.registers import Field, Register
 from dbgemu.target.s3c2440.clocks import Clocks
+from dbgemu.target.s3c2440.dma_port import DmaPort
+from dbgemu.target.s3c2440.sdi_registers import SdiRegisters as Registers
 
 FIFO_SIZE = 64
 FIFO_HALF = 32
 
 CLOCK_ENABLE, SD_RESET = 0x001, 0x100
 COMMAND_START, WAIT_RESPONSE, ABORT = 0x100, 0x200, 0x1000
-COMMAND_ON, SENT, TIMED_OUT = 0x100, 0x800, 0x400
-DATA_START, DATA_MODE, TRANSMITTING, RECEIVING = 0x4000, 0x3000, 0x3000, 0x2000
+COMMAND_ON, SENT, TIMED_OUT, ANSWERED, WRONG_CHECKSUM = 0x100, 0x800, 0x400, 0x200, 0x1000
+LONG_RESPONSE = 0x400
+DATA_START, DATA_MODE, TRANSMITTING, RECEIVING, CHECKING = 0x4000, 0x3000, 0x3000, 0x2000, 0x1000
+AFTER_RESPONSE, AFTER_COMMAND, CHECK_AFTER_COMMAND = 1 << 20, 1 << 19, 1 << 18
+WIDE_BUS, DMA_ENABLE = 1 << 16, 1 << 15
 RX_ON, TX_ON = 0x01, 0x02
-DATA_TIMED_OUT, DATA_FINISHED = 0x20, 0x10
+DATA_TIMED_OUT, DATA_FINISHED, BUSY_FINISHED, NOT_BUSY = 0x20, 0x10, 0x08, 0x800
+DATA_CHECKSUM, CARD_CHECKSUM = 0x40, 0x80
+FIFO_FAILED, LAST_RECEIVED = 0x4000, 0x200
 
 #: a command is 48 bits long, and a card has 64 clocks to begin its answer
 COMMAND_BITS, ANSWER_BITS = 48, 64
@@ -47,144 +61,20 @@ _FIFO_CAUSES = (
 )
 
 
-class Sdi(Device):
-    """The controller. Commands are sent, but nobody answers."""
+class Sdi(Registers):
+    """The controller. ``card`` is what its slot holds; ``dma`` its request."""
 
-    title = "SD interface"
-    STATE = ("_command_timer", "_data_timer", "_fifo")
-
-    SDICON = Register(
-        0x00,
-        writable=0x13D,
-        doc="Control",
-        fields=(
-            Field("SDRESET", 8, doc="reset of the block, clears itself"),
-            Field("CTYP", 5, doc="clock type", values={0: "SD", 1: "MMC"}),
-            Field("BYTEORDER", 4, doc="order of the bytes in a FIFO word", values={0: "A", 1: "B"}),
-            Field("RCVIOINT", 3, doc="receive interrupts of SDIO cards"),
-            Field("RWAITEN", 2, doc="read wait requests"),
-            Field("ENCLK", 0, doc="clock out"),
-        ),
+    STATE = (
+        "_command_timer",
+        "_data_timer",
+        "_received",
+        "_read",
+        "_fifo",
+        "_outgoing",
+        "_blocks",
+        "_waits",
+        "_sending",
     )
-    SDIPRE = Register(0x04, width=8, reset=0x01, doc="SDCLK = PCLK / (SDIPRE + 1)")
-    SDICMDARG = Register(0x08, doc="Command argument")
-    SDICMDCON = Register(
-        0x0C,
-        width=13,
-        doc="Command control",
-        fields=(
-            Field("ABTCMD", 12, doc="abort (CMD12, CMD52)"),
-            Field("WITHDATA", 11, doc="command with data"),
-            Field("LONGRSP", 10, doc="136-bit response"),
-            Field("WAITRSP", 9, doc="wait for a response"),
-            Field("CMST", 8, doc="start; clears itself"),
-            Field("CMDINDEX", 7, 0, "start bits and index"),
-        ),
-    )
-    SDICMDSTAT = Register(
-        0x10,
-        width=13,
-        doc="Command status; write 1 to clear bits 12 to 9",
-        fields=(
-            Field("RSPCRC", 12, doc="response with wrong checksum"),
-            Field("CMDSENT", 11, doc="command sent"),
-            Field("CMDTOUT", 10, doc="no response within 64 clocks"),
-            Field("RSPFIN", 9, doc="response received"),
-            Field("CMDON", 8, doc="command in progress"),
-            Field("RSPINDEX", 7, 0, "index of the response"),
-        ),
-    )
-    SDIRSP0 = Register(0x14, access="ro", doc="Response, bits 31 to 0 (of long ones 127 to 96)")
-    SDIRSP1 = Register(0x18, access="ro", doc="Response: checksum, or bits 95 to 64")
-    SDIRSP2 = Register(0x1C, access="ro", doc="Response, bits 63 to 32")
-    SDIRSP3 = Register(0x20, access="ro", doc="Response, bits 31 to 0")
-    SDITIMER = Register(0x24, width=23, doc="Data and busy time-out, in SDCLK periods")
-    SDIBSIZE = Register(0x28, width=12, doc="Block size, in bytes")
-    SDIDCON = Register(
-        0x2C,
-        width=25,
-        doc="Data control",
-        fields=(
-            Field("BURST4", 24, doc="DMA bursts of 4"),
-            Field("DATASIZE", 23, 22, "unit of the FIFO", {0: "byte", 1: "half word", 2: "word"}),
-            Field("PRDTYPE", 21, doc="SDIO interrupt period", values={0: "exactly 2 cycles", 1: "more"}),
-            Field("TARSP", 20, doc="transmit after the response"),
-            Field("RACMD", 19, doc="receive after the command"),
-            Field("BACMD", 18, doc="busy check after the command"),
-            Field("BLKMODE", 17, values={0: "stream", 1: "block"}),
-            Field("WIDEBUS", 16, doc="4 data lines"),
-            Field("ENDMA", 15, doc="DMA"),
-            Field("DTST", 14, doc="data transfer start; clears itself"),
-            Field("DATMODE", 13, 12, "mode", {0: "none", 1: "busy check", 2: "receive", 3: "transmit"}),
-            Field("BLKNUM", 11, 0, "number of blocks"),
-        ),
-    )
-    SDIDCNT = Register(
-        0x30,
-        access="ro",
-        doc="Data still to be moved",
-        fields=(Field("BLKNUMCNT", 23, 12, "blocks"), Field("BLKCNT", 11, 0, "bytes of the block")),
-    )
-    SDIDSTA = Register(
-        0x34,
-        width=12,
-        doc="Data status; write 1 to clear bits 11 to 3",
-        fields=(
-            Field("NOBUSY", 11, doc="busy check found no busy"),
-            Field("RWAITREQ", 10, doc="read wait request sent"),
-            Field("IOINTDET", 9, doc="SDIO interrupt"),
-            Field("CRCSTA", 7, doc="card found a wrong checksum"),
-            Field("DATCRC", 6, doc="wrong checksum received"),
-            Field("DATTOUT", 5, doc="data or busy time-out"),
-            Field("DATFIN", 4, doc="all data moved"),
-            Field("BUSYFIN", 3, doc="busy check finished"),
-            Field("TXDATON", 1, doc="transmit in progress"),
-            Field("RXDATON", 0, doc="receive in progress"),
-        ),
-    )
-    SDIFSTA = Register(
-        0x38,
-        width=17,
-        doc="FIFO status",
-        fields=(
-            Field("FRST", 16, doc="write 1: FIFO reset"),
-            Field("FFFAIL", 15, 14, "FIFO error; write 1 to clear"),
-            Field("TFDET", 13, doc="transmit: there is room"),
-            Field("RFDET", 12, doc="receive: there is data"),
-            Field("TFHALF", 11, doc="transmit: half empty"),
-            Field("TFEMPTY", 10, doc="transmit: empty"),
-            Field("RFLAST", 9, doc="receive: the last data is in"),
-            Field("RFFULL", 8, doc="receive: full"),
-            Field("RFHALF", 7, doc="receive: half full"),
-            Field("FFCNT", 6, 0, "bytes in the FIFO"),
-        ),
-    )
-    SDIIMSK = Register(
-        0x3C,
-        width=19,
-        doc="Interrupt mask: 1 is on",
-        fields=(
-            Field("NOBUSYINT", 18),
-            Field("RSPCRCINT", 17),
-            Field("CMDSENTINT", 16),
-            Field("CMDTOUTINT", 15),
-            Field("RSPENDINT", 14),
-            Field("RWREQINT", 13),
-            Field("IOINTDET", 12),
-            Field("FFFAILINT", 11),
-            Field("CRCSTAINT", 10),
-            Field("DATCRCINT", 9),
-            Field("DATTOUTINT", 8),
-            Field("DATFININT", 7),
-            Field("BUSYFININT", 6),
-            Field("TFHALFINT", 4),
-            Field("TFEMPTINT", 3),
-            Field("RFLASTINT", 2),
-            Field("RFFULLINT", 1),
-            Field("RFHALFINT", 0),
-        ),
-    )
-    SDIDAT = Register(0x40, sized=True, volatile=True, doc="Data FIFO, 64 bytes")
 
     def __init__(
         self,
@@ -196,18 +86,37 @@ class Sdi(Device):
         log: GuestLog | None = None,
     ) -> None:
         super().__init__(name, log)
+        self.clock = clock
         self.clocks = clocks
         self.interrupt = interrupt
-        self._fifo = bytearray()
+        self.dma = DmaPort(f"{name}.dma", read=self._dma_read, write=self._dma_write)
+        self._card: MemoryCard | None = None
         self._command_timer = Timer(clock, self._command_done)
-        self._data_timer = Timer(clock, self._data_timed_out)
+        self._data_timer = Timer(clock, self._data_due)
+        self._clear()
+
+    def _clear(self) -> None:
+        #: what has arrived, the first :attr:`_read` bytes of which have been read; behind these the
+        #: receive FIFO has 64 bytes, or all there is
+        self._received = b""
+        self._read = 0
+        #: the transmit FIFO
+        self._fifo = bytearray()
+        #: of the block that is to leave: what the FIFO has brought
+        self._outgoing = bytearray()
+        #: blocks that are still to be moved
+        self._blocks = 0
+        #: the data wait for the command's end
+        self._waits = False
+        #: a whole block is on its way to the card, or the card is busy with it
+        self._sending = False
 
     def reset(self) -> None:
         """Power-on or SDRESET: all registers and the FIFO."""
         super().reset()
         self._command_timer.cancel()
         self._data_timer.cancel()
-        self._fifo = bytearray()
+        self._clear()
         self._update()
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -215,12 +124,32 @@ class Sdi(Device):
         super().load(state)
         self._update()
 
-    def _after(self, timer: Timer, periods: int) -> None:
-        timer.start_in(cycles_to_ns(periods * (self.SDIPRE + 1), self.clocks.pclk))
+    def facts(self) -> Iterator[Fact]:
+        """The card's clock, the FIFO, the transfer."""
+        on = self.SDICON & CLOCK_ENABLE
+        yield Fact("SDCLK", self.clocks.pclk // (self.SDIPRE + 1) if on else 0, "Hz")
+        yield Fact("FIFO", f"{self._fifo_level()} of {FIFO_SIZE} bytes")
+        yield Fact("card", self._card.title if self._card is not None else "none")
+        if self.SDIDSTA & (RX_ON | TX_ON):
+            verb = "receives" if self.SDIDSTA & RX_ON else "sends"
+            yield Fact("transfer", f"{verb}, {self._blocks} blocks of {self.SDIBSIZE} bytes to go")
+
+    @property
+    def card(self) -> MemoryCard | None:
+        """The card in the slot."""
+        return self._card
+
+    def insert(self, card: MemoryCard | None) -> None:
+        """Put ``card`` into the slot, or take out what is there (None), at any moment."""
+        self._card = card
+
+    def _periods(self, count: int) -> int:
+        """The duration (ns) of ``count`` periods of SDCLK."""
+        return cycles_to_ns(count * (self.SDIPRE + 1), self.clocks.pclk)
 
     # -- commands -----------------------------------------------------------------------------
 
-    @SDICON.write
+    @Registers.SDICON.write
     def _write_control(self, value: int) -> None:
         if value & SD_RESET:
             self.reset()
@@ -230,7 +159,7 @@ class Sdi(Device):
         elif self.SDICMDSTAT & COMMAND_ON and self._command_timer.deadline is None:
             self._send()
 
-    @SDICMDCON.write
+    @Registers.SDICMDCON.write
     def _write_command(self, value: int) -> None:
         self.SDICMDCON = value & ~COMMAND_START
         if value & COMMAND_START:
@@ -241,50 +170,191 @@ class Sdi(Device):
         # Without SDCLK nothing leaves; enabling the clock sends what waits.
         if self.SDICON & CLOCK_ENABLE:
             answer = ANSWER_BITS if self.SDICMDCON & WAIT_RESPONSE else 0
-            self._after(self._command_timer, COMMAND_BITS + answer)
+            self._command_timer.start_in(self._periods(COMMAND_BITS + answer))
 
     def _command_done(self) -> None:
         """The command has left, and the time for its response is over."""
-        status = self.SDICMDSTAT & ~COMMAND_ON | SENT
-        if self.SDICMDCON & WAIT_RESPONSE:
-            status |= TIMED_OUT
+        command = self.SDICMDCON
+        answer = self._card.execute(command & 0x3F, self.SDICMDARG) if self._card is not None else None
+        status = self.SDICMDSTAT & ~(COMMAND_ON | 0xFF) | SENT
+        if command & WAIT_RESPONSE:
+            if answer is None:
+                status |= TIMED_OUT
+            else:
+                status |= ANSWERED | answer.number
+                content, long = answer.content, bool(command & LONG_RESPONSE)
+                if long != (len(content) == 16) or not answer.checked:
+                    status |= WRONG_CHECKSUM
+                self._take_response(answer.number, content)
         self.SDICMDSTAT = status
+        if self._waits and not status & TIMED_OUT:
+            self._waits = False
+            self._begin()
         self._update()
 
-    @SDICMDSTAT.write
+    def _take_response(self, number: int, content: bytes) -> None:
+        words = [int.from_bytes(content[place : place + 4], "big") for place in range(0, len(content), 4)]
+        if len(words) == 1:
+            words += [crc7(bytes([number]) + content) << 24, 0, 0]
+        self.SDIRSP0, self.SDIRSP1, self.SDIRSP2, self.SDIRSP3 = words
+
+    @Registers.SDICMDSTAT.write
     def _clear_command_status(self, value: int) -> None:
         self.SDICMDSTAT &= ~(value & 0x1E00)
         self._update()
 
     # -- data ---------------------------------------------------------------------------------
 
-    @SDIDCON.write
+    @Registers.SDIDCON.write
     def _write_data_control(self, value: int) -> None:
         self.SDIDCON = value & ~DATA_START
         mode = value & DATA_MODE
         self.SDIDSTA &= ~(RX_ON | TX_ON)
         self._data_timer.cancel()
-        if value & DATA_START and mode in (RECEIVING, TRANSMITTING):
-            self.SDIDSTA |= RX_ON if mode == RECEIVING else TX_ON
-            self.SDIDCNT = (value & 0xFFF) << 12 | self.SDIBSIZE
-            # What follows the answer to a command begins with that answer, which does not come.
-            follows = value & (1 << 19 if mode == RECEIVING else 1 << 20)
+        level = self._receive_level()
+        self._received, self._read = self._received[self._read : self._read + level], 0
+        self._outgoing = bytearray()
+        self._blocks, self._sending, self._waits = 0, False, False
+        if value & DATA_START and mode:
+            self._blocks = value & 0xFFF
+            if mode == CHECKING:
+                follows = value & CHECK_AFTER_COMMAND
+            else:
+                self.SDIDSTA |= RX_ON if mode == RECEIVING else TX_ON
+                follows = value & (AFTER_COMMAND if mode == RECEIVING else AFTER_RESPONSE)
+            self._waits = bool(follows)
             if not follows:
-                self._after(self._data_timer, max(1, self.SDITIMER))
+                self._begin()
         self._update()
 
-    def _data_timed_out(self) -> None:
-        self.SDIDSTA = self.SDIDSTA & ~(RX_ON | TX_ON) | DATA_TIMED_OUT
+    @Registers.SDIDCNT.read
+    def _data_count(self) -> int:
+        if not self.SDIDSTA & (RX_ON | TX_ON):
+            return 0
+        size = self.SDIBSIZE
+        outside = len(self._received) - self._read - FIFO_SIZE
+        left = max(0, outside) if self.SDIDSTA & RX_ON else size - len(self._outgoing)
+        return self._blocks << 12 | (left or size) & 0xFFF
+
+    def _begin(self) -> None:
+        """What the data waited for has come."""
+        mode = self.SDIDCON & DATA_MODE
+        if mode == CHECKING:
+            busy = self._busy_left()
+            if not busy:
+                self.SDIDSTA |= NOT_BUSY
+            self._data_timer.start_in(busy)
+        elif mode == RECEIVING:
+            self._expect_block(ACCESS_NS)
+        else:
+            self._feed()
+
+    def _busy_left(self) -> int:
+        """How long (ns) the card holds its data line low."""
+        return max(0, self._card.busy_until - self.clock.now) if self._card is not None else 0
+
+    def _block_time(self) -> int:
+        """The duration (ns) of a block with start bit, checksum and end bit, on one line or four."""
+        lines = 4 if self.SDIDCON & WIDE_BUS else 1
+        return self._periods(-(-8 * self.SDIBSIZE // lines) + 18)
+
+    def _data_due(self) -> None:
+        """The busy check, the block on the wires, or the card with it, has come to its end."""
+        mode = self.SDIDCON & DATA_MODE
+        if mode == CHECKING:
+            self.SDIDSTA |= BUSY_FINISHED
+        elif mode == RECEIVING:
+            self._receive_block()
+        elif self._sending:
+            self._sent()
         self._update()
 
-    @SDIDSTA.write
+    def _stop(self, status: int) -> None:
+        """The transfer is over, well or not."""
+        self.SDIDSTA = self.SDIDSTA & ~(RX_ON | TX_ON) | status
+        self._data_timer.cancel()
+        self._sending = False
+
+    # -- receiving
+
+    def _expect_block(self, delay: int) -> None:
+        """The card's next block comes behind ``delay`` ns; a card that sends none runs into the time-out."""
+        if self._card is None or not self._card.sends:
+            self._data_timer.start_in(self._periods(max(1, self.SDITIMER)))
+        else:
+            self._data_timer.start_in(delay + self._block_time())
+
+    def _receive_block(self) -> None:
+        card, size = self._card, self.SDIBSIZE
+        data = card.read_block() if card is not None else None
+        if data is None or card is None:
+            self._stop(DATA_TIMED_OUT)
+            return
+        if card.wide != bool(self.SDIDCON & WIDE_BUS) or len(data) != size:
+            # what is on other lines, or between other bits, does not make sense
+            self._stop(DATA_CHECKSUM)
+            return
+        self._received, self._read = self._received[self._read :] + data, 0
+        self._fill()
+
+    def _receive_level(self) -> int:
+        """Bytes in the receive FIFO."""
+        return min(FIFO_SIZE, len(self._received) - self._read)
+
+    def _fill(self) -> None:
+        """When the last of a block has gone into the FIFO, ask for the next."""
+        if len(self._received) - self._read > FIFO_SIZE or not self.SDIDSTA & RX_ON:
+            return
+        if self._data_timer.deadline is not None:  # it is on its way
+            return
+        self._blocks = max(0, self._blocks - 1)
+        if self._blocks:
+            self._expect_block(0)
+        else:
+            self.SDIFSTA |= LAST_RECEIVED
+            self._stop(DATA_FINISHED)
+
+    # -- sending
+
+    def _feed(self) -> None:
+        """Let the FIFO's bytes go on into the block that is to leave."""
+        if self._sending or self._waits or not self.SDIDSTA & TX_ON:
+            return
+        count = min(self.SDIBSIZE - len(self._outgoing), len(self._fifo))
+        if count > 0:
+            self._outgoing += self._fifo[:count]
+            del self._fifo[:count]
+        if len(self._outgoing) >= self.SDIBSIZE:
+            self._sending = True
+            self._data_timer.start_in(self._busy_left() + self._block_time())
+
+    def _sent(self) -> None:
+        """The card has the block, and tells what it thinks of its checksum."""
+        card, data = self._card, bytes(self._outgoing)
+        self._sending, self._outgoing = False, bytearray()
+        wide = bool(self.SDIDCON & WIDE_BUS)
+        if card is None or card.wide != wide or not card.write_block(data):
+            self._stop(CARD_CHECKSUM)
+        else:
+            self._blocks = max(0, self._blocks - 1)
+            if self._blocks:
+                self._feed()
+            else:
+                self._stop(DATA_FINISHED)
+
+    @Registers.SDIDSTA.write
     def _clear_data_status(self, value: int) -> None:
         self.SDIDSTA &= ~(value & 0xFF8)
         self._update()
 
-    @SDIFSTA.read
+    # -- FIFO ---------------------------------------------------------------------------------
+
+    def _fifo_level(self) -> int:
+        return len(self._fifo) if self.SDIDCON & DATA_MODE == TRANSMITTING else self._receive_level()
+
+    @Registers.SDIFSTA.read
     def _fifo_status(self) -> int:
-        count = len(self._fifo)
+        count = self._fifo_level()
         status = self.SDIFSTA | count
         mode = self.SDIDCON & DATA_MODE
         if mode == TRANSMITTING:
@@ -293,43 +363,87 @@ class Sdi(Device):
             status |= bool(count) << 12 | (count == FIFO_SIZE) << 8 | (count > FIFO_HALF) << 7
         return status
 
-    @SDIFSTA.write
+    @Registers.SDIFSTA.write
     def _write_fifo_status(self, value: int) -> None:
-        self.SDIFSTA &= ~(value & 0xC000)
+        self.SDIFSTA &= ~(value & (0xC000 | LAST_RECEIVED))
         if value & 0x10000:
             self._fifo.clear()
+            self._read = min(len(self._received), self._read + FIFO_SIZE)
+            self._fill()
         self._update()
 
-    @SDIDAT.peek
+    @Registers.SDIDAT.peek
     def _peek_data(self) -> int:
-        return int.from_bytes(self._fifo[:4], "little")
+        return int.from_bytes(self._received[self._read : self._read + 4], "little")
 
-    @SDIDAT.read
+    @Registers.SDIDAT.read
     def _read_data(self, size: int) -> int:
-        value = int.from_bytes(self._fifo[:size], "little")
-        del self._fifo[:size]
-        self._update()
+        place, received = self._read, self._received
+        if place >= len(received):
+            self.SDIFSTA |= FIFO_FAILED
+            self._update()
+            return 0
+        value = int.from_bytes(received[place : place + size], "little")
+        self._read = place = min(place + size, len(received))
+        if len(received) - place < FIFO_SIZE + 4:  # else the FIFO stays full
+            self._fill()
+            self._update()
         return value
 
-    @SDIDAT.write
+    @Registers.SDIDAT.write
     def _write_data(self, value: int, size: int) -> None:
-        if self.SDIDCON & DATA_MODE == TRANSMITTING and len(self._fifo) + size <= FIFO_SIZE:
-            self._fifo += value.to_bytes(size, "little")
+        if self.SDIDCON & DATA_MODE != TRANSMITTING or len(self._fifo) + size > FIFO_SIZE:
+            self.SDIFSTA |= FIFO_FAILED
             self._update()
+            return
+        self._fifo += value.to_bytes(size, "little")
+        self._feed()
+        if self._fifo or self._sending:  # else it stays empty
+            self._update()
+
+    def _dma_read(self, unit: int, maximum: int) -> bytes:
+        data = bytearray()
+        while count := min(len(self._received) - self._read, maximum - len(data)):
+            data += self._received[self._read : self._read + count]
+            self._read += count
+            self._fill()
+        if len(data) % unit:  # the last bytes of a block make no whole unit
+            data += bytes(unit - len(data) % unit)
+        self._update()
+        return bytes(data)
+
+    def _dma_write(self, unit: int, data: bytes) -> int:
+        taken = 0
+        while taken < len(data) and (room := (FIFO_SIZE - len(self._fifo)) // unit * unit):
+            self._fifo += data[taken : taken + room]
+            taken = min(len(data), taken + room)
+            self._feed()
+        self._update()
+        return taken
 
     # -- interrupt ----------------------------------------------------------------------------
 
-    @SDIIMSK.write
+    @Registers.SDIIMSK.write
     def _write_mask(self, value: int) -> None:
         self.SDIIMSK = value
         self._update()
 
     def _update(self) -> None:
         mask = self.SDIIMSK
-        causes = (
-            (self.SDICMDSTAT, _COMMAND_CAUSES),
-            (self.SDIDSTA, _DATA_CAUSES),
-            (self._fifo_status(), _FIFO_CAUSES),
-        )
-        request = any(status & bit and mask & enable for status, table in causes for bit, enable in table)
-        self.interrupt.set(bool(mask) and request)
+        if mask:
+            causes = (
+                (self.SDICMDSTAT, _COMMAND_CAUSES),
+                (self.SDIDSTA, _DATA_CAUSES),
+                (self._fifo_status(), _FIFO_CAUSES),
+            )
+            request = any(status & bit and mask & enable for status, table in causes for bit, enable in table)
+            self.interrupt.set(request)
+        else:
+            self.interrupt.set(0)
+        wants = False
+        if self.SDIDCON & DMA_ENABLE:
+            if self.SDIDCON & DATA_MODE == RECEIVING:
+                wants = self._read < len(self._received)
+            else:
+                wants = bool(self.SDIDSTA & TX_ON) and len(self._fifo) <= FIFO_SIZE - 4
+        self.dma.request(wants)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from dbgemu.target.clock import Timer, VirtualClock, cycles_to_ns
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, reads, writes
@@ -67,16 +68,31 @@ def _pins(channel: int) -> Register:
 
 
 def _prescaler(channel: int) -> Register:
-    return Register(STRIDE * channel + 0x0C, width=8, doc=f"Channel {channel}: SCK = PCLK / 2 / (SPPRE + 1)")
+    return Register(
+        STRIDE * channel + 0x0C,
+        width=8,
+        doc=f"Channel {channel}: SCK = PCLK / 2 / (SPPRE + 1)",
+        fields=(Field("PRESCALER", 7, 0, "divider less 1"),),
+    )
 
 
 def _transmit(channel: int) -> Register:
-    return Register(STRIDE * channel + 0x10, width=8, doc=f"Channel {channel}: data to send")
+    return Register(
+        STRIDE * channel + 0x10,
+        width=8,
+        doc=f"Channel {channel}: data to send",
+        fields=(Field("TXDATA", 7, 0, "byte"),),
+    )
 
 
 def _receive(channel: int) -> Register:
     return Register(
-        STRIDE * channel + 0x14, width=8, reset=0xFF, access="ro", doc=f"Channel {channel}: data received"
+        STRIDE * channel + 0x14,
+        width=8,
+        reset=0xFF,
+        access="ro",
+        doc=f"Channel {channel}: data received",
+        fields=(Field("RXDATA", 7, 0, "byte"),),
     )
 
 
@@ -111,6 +127,15 @@ class Spi(Device):
     def attach(self, channel: int, device: SpiDevice | None) -> None:
         """Put ``device`` on the bus of ``channel``; without one, FF comes back."""
         self.devices[channel] = device
+
+    def facts(self) -> Iterator[Fact]:
+        """Each channel's clock, and who is connected."""
+        for channel in range(CHANNELS):
+            on = self.__dict__[f"SPCON{channel}"] & CLOCK_ENABLE
+            rate = self.clocks.pclk // 2 // (self.__dict__[f"SPPRE{channel}"] + 1)
+            yield Fact(f"channel {channel} SCK", rate if on else 0, "Hz")
+            device = self.devices[channel]
+            yield Fact(f"channel {channel} device", "none" if device is None else type(device).__name__)
 
     def reset(self) -> None:
         """Power-on or system reset."""

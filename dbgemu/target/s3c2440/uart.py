@@ -11,11 +11,12 @@ which that register changes, as if the CPU had been stalled by the access.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from dbgemu.target.clock import Timer, VirtualClock, cycles_to_ns
 from dbgemu.target.device import Reader
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Register
@@ -103,18 +104,19 @@ class Uart(UartReceiver):
         self._break_end = 0
         self._derive()
 
-    def _derive(self, char_ns: int | None = None) -> None:
-        """Everything that follows from the control registers and the clocks (or ``char_ns``)."""
-        line, control, fifo = self.ULCON, self.UCON, self.UFCON
-        select = control >> 10 & 3
+    def _clock_frequency(self) -> int:
+        """Hz of the clock that UBRDIV divides; 0 while it stands."""
+        select = self.UCON >> 10 & 3
         if select == 1:
             # Nothing drives the UEXTCLK pin of a mini2440. Linux calls this input "uclk" and
             # expects the USB clock there: more use than a dead port.
-            frequency = self.clocks.uclk
-        elif select == 3:
-            frequency = self.divider.frequency(self.clocks.fclk)
-        else:
-            frequency = self.clocks.pclk
+            return self.clocks.uclk
+        return self.divider.frequency(self.clocks.fclk) if select == 3 else self.clocks.pclk
+
+    def _derive(self, char_ns: int | None = None) -> None:
+        """Everything that follows from the control registers and the clocks (or ``char_ns``)."""
+        line, control, fifo = self.ULCON, self.UCON, self.UFCON
+        frequency = self._clock_frequency()
         data_bits = 5 + (line & 3)
         frame_bits = 1 + data_bits + (line >> 5 & 1) + 1 + (line >> 2 & 1)
         runs = frequency > 0
@@ -232,7 +234,17 @@ class Uart(UartReceiver):
         control = self.UCON
         self.txd.set(self._tx_mode == 1 and control & TX_LEVEL != 0 and self._tx_request)
         self.rxd.set(self._rx_mode == 1 and control & RX_LEVEL != 0 and self._rx_request)
-        self.dma.set((self._tx_mode > 1 and self._tx_request) or (self._rx_mode > 1 and self._rx_request))
+        self.dma.set(self.transmit_request or self.receive_request)
+
+    @property
+    def transmit_request(self) -> bool:
+        """In DMA mode: the transmit FIFO wants data."""
+        return self._tx_mode > 1 and self._tx_request
+
+    @property
+    def receive_request(self) -> bool:
+        """In DMA mode: the receive FIFO has as much as its trigger."""
+        return self._rx_mode > 1 and self._rx_request
 
     def _tx_due(self) -> None:
         self._update_tx(self.clock.now)
@@ -380,11 +392,31 @@ class Uart(UartReceiver):
             self._rx_wake = min(self._rx_wake, self._echo[0][0])
             self._update_rx(self.clock.now)
 
+    # -- dumps ---------------------------------------------------------------------------------
+
+    def facts(self) -> Iterator[Fact]:
+        """What the settings come to, and how full the FIFOs are."""
+        line = self.ULCON
+        parity = {4: "O", 5: "E", 6: "1", 7: "0"}.get(line >> 3 & 7, "N")
+        frame = f"{5 + (line & 3)}{parity}{1 + (line >> 2 & 1)}"
+        frequency = self._clock_frequency()
+        yield Fact("baud rate", round(frequency / (16 * (self.UBRDIV + 1))), "baud")
+        yield Fact("baud clock", frequency, "Hz")
+        yield Fact("frame", frame + (", IrDA" if line & 0x40 else ""))
+        status = self.undisturbed(lambda: self._fifo_status(self.clock.now))
+        sending = FIFO_SIZE if status & 0x4000 else status >> 8 & 0x3F
+        received = FIFO_SIZE if status & 0x40 else status & 0x3F
+        fifo = "" if self.UFCON & 1 else " (FIFOs are off)"
+        yield Fact("transmit FIFO", f"{sending} of {FIFO_SIZE}{fifo}")
+        yield Fact("receive FIFO", f"{received} of {FIFO_SIZE}{fifo}")
+        yield Fact("waiting outside", len(self._pending) // 2, "characters")
+        yield Fact("nCTS", "active" if self._cts else "not active")
+
     # -- status --------------------------------------------------------------------------------
 
     @UartRegisters.UTRSTAT.peek
     def _peek_status(self) -> int:
-        return self._status(self.clock.now)
+        return self.undisturbed(lambda: self._status(self.clock.now))
 
     @UartRegisters.UTRSTAT.read
     def _read_status(self) -> int:
@@ -419,7 +451,7 @@ class Uart(UartReceiver):
 
     @UartRegisters.UFSTAT.peek
     def _peek_fifo_status(self) -> int:
-        return self._fifo_status(self.clock.now)
+        return self.undisturbed(lambda: self._fifo_status(self.clock.now))
 
     @UartRegisters.UFSTAT.read
     def _read_fifo_status(self) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from dbgemu.target.clock import Timer, VirtualClock
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.s3c2440.uart_registers import BREAK, ERROR_ENABLE, OVERRUN, RX_LEVEL, UartRegisters
+
+T = TypeVar("T")
 
 #: characters from the host that wait outside the chip before :attr:`Uart.can_receive` is 0
 PENDING_LIMIT = 4096
@@ -230,20 +232,44 @@ class UartReceiver(UartRegisters):
             self._update_rx(self.clock.now)
         return self._last
 
+    def undisturbed(self, compute: Callable[[], T]) -> T:
+        """What ``compute`` gives, with nothing changed by it: what it moves is moved back.
+
+        When characters are moved into the FIFO decides how many polls the guest needs until time is
+        skipped: a debugger's look must not.
+        """
+        kept = {name: self.__dict__[name] for name in self.STATE}
+        kept = {
+            name: value.copy() if isinstance(value, list | bytearray) else value
+            for name, value in kept.items()
+        }
+        room, self._room_wanted = self._room_wanted, False
+        try:
+            return compute()
+        finally:
+            self.__dict__.update(kept)
+            self._room_wanted = room
+
     @UartRegisters.URXH.peek
     def _peek_data(self) -> int:
-        self._settle(self.clock.now)
-        return self._fifo[0] & 0xFF if self._fifo else self._last
+        def compute() -> int:
+            self._settle(self.clock.now)
+            return self._fifo[0] & 0xFF if self._fifo else self._last
+
+        return self.undisturbed(compute)
 
     @UartRegisters.UERSTAT.peek
     def _peek_errors(self) -> int:
+        return self.undisturbed(self._errors)
+
+    def _errors(self) -> int:
         self._settle(self.clock.now)
         return self._overrun | (self._fifo[0] >> 8 if self._fifo else 0)
 
     @UartRegisters.UERSTAT.read
     def _read_errors(self) -> int:
         self._polled = 0
-        value = self._peek_errors() if self._rx_wake != NEVER or self._fifo or self._overrun else 0
+        value = self._errors() if self._rx_wake != NEVER or self._fifo or self._overrun else 0
         if value:
             self._overrun = 0
             if self._fifo:

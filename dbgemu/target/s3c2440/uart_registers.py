@@ -160,6 +160,24 @@ class UartRegisters(Device):
         ),
         doc="Modem status",
     )
-    UTXH = Register(0x20, width=8, access="wo", doc="Transmit buffer")
-    URXH = Register(0x24, width=8, access="ro", volatile=True, doc="Receive buffer")
-    UBRDIV = Register(0x28, width=16, doc="Baud rate divisor: clock / (16 * baud) - 1")
+    UTXH = Register(
+        0x20,
+        width=8,
+        access="wo",
+        doc="Transmit buffer",
+        fields=(Field("TXDATA", 7, 0, "character to send"),),
+    )
+    URXH = Register(
+        0x24,
+        width=8,
+        access="ro",
+        volatile=True,
+        doc="Receive buffer",
+        fields=(Field("RXDATA", 7, 0, "next received character"),),
+    )
+    UBRDIV = Register(
+        0x28,
+        width=16,
+        doc="Baud rate divisor: clock / (16 * baud) - 1",
+        fields=(Field("UBRDIV", 15, 0, "divisor less 1"),),
+    )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, reads, writes
@@ -20,7 +21,11 @@ IN_READY, IN_UNDERRUN, IN_FLUSH, IN_SEND_STALL, IN_SENT_STALL = 0x01, 0x04, 0x08
 OUT_READY, OUT_OVERRUN, OUT_FLUSH, OUT_SEND_STALL, OUT_SENT_STALL = 0x01, 0x04, 0x10, 0x20, 0x40
 
 _ENDPOINTS = tuple(Field(f"EP{n}", n, doc=f"endpoint {n}") for n in reversed(range(ENDPOINTS)))
-_EVENTS = (Field("RESET", 2), Field("RESUME", 1), Field("SUSPEND", 0))
+_EVENTS = (
+    Field("RESET", 2, doc="the bus was reset"),
+    Field("RESUME", 1, doc="the bus is resumed"),
+    Field("SUSPEND", 0, doc="the bus is suspended"),
+)
 
 # Bits that a plain write changes, and bits that a write of 0 clears, in each banked register.
 _PLAIN = {
@@ -41,6 +46,10 @@ _BANK_RESET = {
 }
 
 
+_COUNT = (Field("COUNT", 7, 0, "bytes, or eight bits of their number"),)
+_FIFO = (Field("DATA", 7, 0, "next byte"),)
+
+
 def _dma_registers(base: int, endpoint: int) -> tuple[Register, ...]:
     """The six DMA registers of an endpoint: control, unit, FIFO count and total count."""
     return (
@@ -57,11 +66,17 @@ def _dma_registers(base: int, endpoint: int) -> tuple[Register, ...]:
                 Field("DMA_MODE", 0, doc="DMA mode"),
             ),
         ),
-        Register(base + 0x04, width=8, doc=f"Endpoint {endpoint} DMA unit count"),
-        Register(base + 0x08, width=8, doc=f"Endpoint {endpoint} DMA FIFO count"),
-        Register(base + 0x0C, width=8, doc=f"Endpoint {endpoint} DMA total count, low"),
-        Register(base + 0x10, width=8, doc=f"Endpoint {endpoint} DMA total count, middle"),
-        Register(base + 0x14, width=8, writable=0x0F, doc=f"Endpoint {endpoint} DMA total count, high"),
+        Register(base + 0x04, width=8, doc=f"Endpoint {endpoint} DMA unit count", fields=_COUNT),
+        Register(base + 0x08, width=8, doc=f"Endpoint {endpoint} DMA FIFO count", fields=_COUNT),
+        Register(base + 0x0C, width=8, doc=f"Endpoint {endpoint} DMA total count, low", fields=_COUNT),
+        Register(base + 0x10, width=8, doc=f"Endpoint {endpoint} DMA total count, middle", fields=_COUNT),
+        Register(
+            base + 0x14,
+            width=8,
+            writable=0x0F,
+            doc=f"Endpoint {endpoint} DMA total count, high",
+            fields=_COUNT,
+        ),
     )
 
 
@@ -75,7 +90,10 @@ class UsbDevice(Device):
         0x140,
         width=8,
         doc="Function address",
-        fields=(Field("ADDR_UPDATE", 7, doc="a new address is in"), Field("ADDR", 6, 0)),
+        fields=(
+            Field("ADDR_UPDATE", 7, doc="a new address is in"),
+            Field("ADDR", 6, 0, "address that the host gave"),
+        ),
     )
     PWR_REG = Register(
         0x144,
@@ -98,13 +116,24 @@ class UsbDevice(Device):
         width=8,
         reset=0x04,
         doc="Bus interrupts enable (resume follows suspend)",
-        fields=(Field("RESET", 2), Field("SUSPEND", 0)),
+        fields=(Field("RESET", 2, doc="the bus was reset"), Field("SUSPEND", 0, doc="the bus is suspended")),
     )
-    FRAME_NUM1_REG = Register(0x170, width=8, access="ro", doc="Frame number, low")
-    FRAME_NUM2_REG = Register(0x174, width=8, access="ro", doc="Frame number, high")
-    INDEX_REG = Register(0x178, width=8, doc="Endpoint whose bank is selected")
+    FRAME_NUM1_REG = Register(
+        0x170, width=8, access="ro", doc="Frame number, low", fields=(Field("FRAME", 7, 0, "bits 7 to 0"),)
+    )
+    FRAME_NUM2_REG = Register(
+        0x174, width=8, access="ro", doc="Frame number, high", fields=(Field("FRAME", 7, 0, "bits 15 to 8"),)
+    )
+    INDEX_REG = Register(0x178, width=8, doc="Bank selection", fields=(Field("INDEX", 7, 0, "endpoint"),))
 
-    MAXP_REG = Register(0x180, width=8, reset=0x01, volatile=True, doc="Largest packet, in 8 bytes (banked)")
+    MAXP_REG = Register(
+        0x180,
+        width=8,
+        reset=0x01,
+        volatile=True,
+        doc="Largest packet (banked)",
+        fields=(Field("MAXP", 3, 0, "in 8 bytes"),),
+    )
     IN_CSR1_REG = Register(
         0x184,
         width=8,
@@ -113,7 +142,7 @@ class UsbDevice(Device):
         fields=(
             Field("CLR_DATA_TOGGLE", 6, doc="write 1: next is DATA0"),
             Field("SENT_STALL", 5, doc="write 0 to clear"),
-            Field("SEND_STALL", 4),
+            Field("SEND_STALL", 4, doc="answer with STALL"),
             Field("FIFO_FLUSH", 3, doc="write 1"),
             Field("UNDER_RUN", 2, doc="write 0 to clear"),
             Field("IN_PKT_RDY", 0, doc="a packet is there; write 1 to set"),
@@ -140,9 +169,9 @@ class UsbDevice(Device):
         fields=(
             Field("CLR_DATA_TOGGLE", 7, doc="write 1: next is DATA0"),
             Field("SENT_STALL", 6, doc="write 0 to clear"),
-            Field("SEND_STALL", 5),
+            Field("SEND_STALL", 5, doc="answer with STALL"),
             Field("FIFO_FLUSH", 4, doc="write 1"),
-            Field("DATA_ERROR", 3),
+            Field("DATA_ERROR", 3, doc="isochronous packet with an error"),
             Field("OVER_RUN", 2, doc="write 0 to clear"),
             Field("OUT_PKT_RDY", 0, doc="a packet came; write 0 to clear"),
         ),
@@ -158,14 +187,18 @@ class UsbDevice(Device):
             Field("OUT_DMA_INT_MASK", 5, doc="1 is off"),
         ),
     )
-    OUT_FIFO_CNT1_REG = Register(0x198, width=8, access="ro", doc="Bytes of the packet that came, low")
-    OUT_FIFO_CNT2_REG = Register(0x19C, width=8, access="ro", doc="Bytes of the packet that came, high")
+    OUT_FIFO_CNT1_REG = Register(
+        0x198, width=8, access="ro", doc="Bytes of the packet that came, low", fields=_COUNT
+    )
+    OUT_FIFO_CNT2_REG = Register(
+        0x19C, width=8, access="ro", doc="Bytes of the packet that came, high", fields=_COUNT
+    )
 
-    EP0_FIFO_REG = Register(0x1C0, width=8, volatile=True, doc="Endpoint 0 FIFO")
-    EP1_FIFO_REG = Register(0x1C4, width=8, volatile=True, doc="Endpoint 1 FIFO")
-    EP2_FIFO_REG = Register(0x1C8, width=8, volatile=True, doc="Endpoint 2 FIFO")
-    EP3_FIFO_REG = Register(0x1CC, width=8, volatile=True, doc="Endpoint 3 FIFO")
-    EP4_FIFO_REG = Register(0x1D0, width=8, volatile=True, doc="Endpoint 4 FIFO")
+    EP0_FIFO_REG = Register(0x1C0, width=8, volatile=True, doc="Endpoint 0 FIFO", fields=_FIFO)
+    EP1_FIFO_REG = Register(0x1C4, width=8, volatile=True, doc="Endpoint 1 FIFO", fields=_FIFO)
+    EP2_FIFO_REG = Register(0x1C8, width=8, volatile=True, doc="Endpoint 2 FIFO", fields=_FIFO)
+    EP3_FIFO_REG = Register(0x1CC, width=8, volatile=True, doc="Endpoint 3 FIFO", fields=_FIFO)
+    EP4_FIFO_REG = Register(0x1D0, width=8, volatile=True, doc="Endpoint 4 FIFO", fields=_FIFO)
 
     (EP1_DMA_CON, EP1_DMA_UNIT, EP1_DMA_FIFO, EP1_DMA_TTC_L, EP1_DMA_TTC_M, EP1_DMA_TTC_H) = _dma_registers(
         0x200, 1
@@ -216,6 +249,13 @@ class UsbDevice(Device):
         # A resume interrupt goes with the enable of the suspend one: USB_INT_EN has no bit for it.
         events = self.USB_INT_EN_REG & 5 | (self.USB_INT_EN_REG & 1) << 1
         self.interrupt.set(bool(self.EP_INT_REG & self.EP_INT_EN_REG or self.USB_INT_REG & events))
+
+    def facts(self) -> Iterator[Fact]:
+        """Every endpoint's bank, whichever INDEX_REG selects."""
+        yield Fact("endpoint 0", f"EP0_CSR=0x{self.ep0_csr:02x}, {len(self.in_fifos[0])} bytes to send")
+        for endpoint in range(1, ENDPOINTS):
+            bank = " ".join(f"{name}=0x{values[endpoint]:02x}" for name, values in self.banks.items())
+            yield Fact(f"endpoint {endpoint}", f"{bank}, {len(self.in_fifos[endpoint])} bytes to send")
 
     # -- the bank that INDEX_REG selects -------------------------------------------------------
 

@@ -6,11 +6,12 @@ guest enables it, costs a timer. Transfer lists are not worked on: there is no d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dbgemu.target.clock import NS_PER_SECOND, Timer, VirtualClock
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, reads, writes
@@ -65,6 +66,15 @@ _PORT = (
 )
 
 
+_PORT_WORDS = (
+    (POWERED, "powered"),
+    (CONNECTED, "connected"),
+    (ENABLED, "enabled"),
+    (SUSPENDED, "suspended"),
+    (OVERCURRENT, "over-current"),
+)
+
+
 class UsbHost(Device):
     """The OHCI controller.
 
@@ -76,7 +86,9 @@ class UsbHost(Device):
     title = "USB host controller"
     STATE = ("_epoch", "_first_frame", "_seen", "_reset_until")
 
-    HcRevision = Register(0x00, reset=0x10, access="ro", doc="OpenHCI revision, in BCD")
+    HcRevision = Register(
+        0x00, reset=0x10, access="ro", doc="Revision", fields=(Field("REV", 7, 0, "OpenHCI, in BCD"),)
+    )
     HcControl = Register(
         0x04,
         writable=0x7FF,
@@ -109,13 +121,48 @@ class UsbHost(Device):
     HcInterruptDisable = Register(
         0x14, volatile=True, doc="Write 1 to disable; reads as the enable", fields=(_MASTER, *_CAUSES)
     )
-    HcHCCA = Register(0x18, writable=0xFFFF_FF00, doc="Communications area, 256 bytes in memory")
-    HcPeriodCurrentED = Register(0x1C, access="ro", doc="Present periodic endpoint")
-    HcControlHeadED = Register(0x20, writable=0xFFFF_FFF0, doc="First control endpoint")
-    HcControlCurrentED = Register(0x24, writable=0xFFFF_FFF0, doc="Present control endpoint")
-    HcBulkHeadED = Register(0x28, writable=0xFFFF_FFF0, doc="First bulk endpoint")
-    HcBulkCurrentED = Register(0x2C, writable=0xFFFF_FFF0, doc="Present bulk endpoint")
-    HcDoneHead = Register(0x30, access="ro", doc="Last finished transfer descriptor")
+    HcHCCA = Register(
+        0x18,
+        writable=0xFFFF_FF00,
+        doc="Communications area, 256 bytes in memory",
+        fields=(Field("HCCA", 31, 8, "address bits 31 to 8"),),
+    )
+    HcPeriodCurrentED = Register(
+        0x1C,
+        access="ro",
+        doc="Present periodic endpoint",
+        fields=(Field("PCED", 31, 4, "address bits 31 to 4"),),
+    )
+    HcControlHeadED = Register(
+        0x20,
+        writable=0xFFFF_FFF0,
+        doc="First control endpoint",
+        fields=(Field("CHED", 31, 4, "address bits 31 to 4"),),
+    )
+    HcControlCurrentED = Register(
+        0x24,
+        writable=0xFFFF_FFF0,
+        doc="Present control endpoint",
+        fields=(Field("CCED", 31, 4, "address bits 31 to 4"),),
+    )
+    HcBulkHeadED = Register(
+        0x28,
+        writable=0xFFFF_FFF0,
+        doc="First bulk endpoint",
+        fields=(Field("BHED", 31, 4, "address bits 31 to 4"),),
+    )
+    HcBulkCurrentED = Register(
+        0x2C,
+        writable=0xFFFF_FFF0,
+        doc="Present bulk endpoint",
+        fields=(Field("BCED", 31, 4, "address bits 31 to 4"),),
+    )
+    HcDoneHead = Register(
+        0x30,
+        access="ro",
+        doc="Last finished transfer descriptor",
+        fields=(Field("DH", 31, 4, "address bits 31 to 4"),),
+    )
     HcFmInterval = Register(
         0x34,
         reset=0x2EDF,
@@ -134,9 +181,26 @@ class UsbHost(Device):
         doc="Bit times that the frame still has",
         fields=(Field("FRT", 31, doc="toggle"), Field("FR", 13, 0, "bit times")),
     )
-    HcFmNumber = Register(0x3C, access="ro", volatile=True, doc="Frame number, 16 bits")
-    HcPeriodicStart = Register(0x40, writable=0x3FFF, doc="When periodic transfers have priority")
-    HcLSThreshold = Register(0x44, reset=0x0628, writable=0xFFF, doc="Low-speed threshold")
+    HcFmNumber = Register(
+        0x3C,
+        access="ro",
+        volatile=True,
+        doc="Frame number, 16 bits",
+        fields=(Field("FN", 15, 0, "frames since the start"),),
+    )
+    HcPeriodicStart = Register(
+        0x40,
+        writable=0x3FFF,
+        doc="When periodic transfers have priority",
+        fields=(Field("PS", 13, 0, "bit times left when periodic transfers begin"),),
+    )
+    HcLSThreshold = Register(
+        0x44,
+        reset=0x0628,
+        writable=0xFFF,
+        doc="Low-speed threshold",
+        fields=(Field("LST", 11, 0, "bit times that a low-speed packet needs"),),
+    )
     HcRhDescriptorA = Register(
         0x48,
         reset=0x0200_1202,
@@ -207,6 +271,15 @@ class UsbHost(Device):
         """Put back what save gave; the interrupt line and the timer follow from it."""
         super().load(state)
         self._update()
+
+    def facts(self) -> Iterator[Fact]:
+        """Where the frames are, and what is plugged in."""
+        state = UsbHost.HcControl["HCFS"]
+        yield Fact("state", state.values[state.get(self.HcControl)])
+        yield Fact("frame number", self._frame_count() & 0xFFFF)
+        for port, status in enumerate((self.HcRhPortStatus1, self.HcRhPortStatus2), 1):
+            words = [word for bit, word in _PORT_WORDS if status & bit]
+            yield Fact(f"port {port}", ", ".join(words) or "off")
 
     # -- frames -------------------------------------------------------------------------------
 

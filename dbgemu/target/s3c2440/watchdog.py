@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from dbgemu.target.clock import Timer, VirtualClock
+from dbgemu.target.clock import NS_PER_SECOND, Timer, VirtualClock
 from dbgemu.target.device import Device
+from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register
@@ -45,8 +46,21 @@ class Watchdog(Device):
             Field("RESET", 0, doc="reset the chip at zero"),
         ),
     )
-    WTDAT = Register(0x04, width=16, reset=0x8000, doc="Value that the counter is reloaded with at zero")
-    WTCNT = Register(0x08, width=16, reset=0x8000, volatile=True, doc="The count now")
+    WTDAT = Register(
+        0x04,
+        width=16,
+        reset=0x8000,
+        doc="Value that the counter is reloaded with at zero",
+        fields=(Field("COUNT_RELOAD", 15, 0, "periods until zero"),),
+    )
+    WTCNT = Register(
+        0x08,
+        width=16,
+        reset=0x8000,
+        volatile=True,
+        doc="The count now",
+        fields=(Field("COUNT", 15, 0, "periods left"),),
+    )
 
     # While running, the count is what is left to tick _zero of the counter; else it is _held.
     STATE = ("_held", "_running", "_timer", "_zero")
@@ -126,6 +140,16 @@ class Watchdog(Device):
             self.interrupt.pulse()
         if self.WTCON & RESET:
             self.on_reset()
+
+    def facts(self) -> Iterator[Fact]:
+        """Whether and how fast it counts, and when it will be at zero."""
+        yield Fact("running", self._running)
+        if self._running and self._counter.frequency:
+            yield Fact("counts at", self._counter.frequency * NS_PER_SECOND // self._counter.scale, "Hz")
+            if self._timer.deadline is not None:
+                yield Fact("zero in", max(0, self._timer.deadline - self._counter.clock.now), "ns")
+            ends = [what for bit, what in ((INTERRUPT, "interrupt"), (RESET, "reset")) if self.WTCON & bit]
+            yield Fact("at zero", " and ".join(ends) or "nothing")
 
     def set_bootloader_defaults(self) -> None:
         """What every bootloader does first: stop the watchdog."""

@@ -70,8 +70,9 @@ _PAIRS = (
 
 
 def _write_noticed(m: Core, event: int, field: str, value: Value) -> None:
-    m.notice(event, m.get(field).ne(value))
+    changed = m.get(field).ne(value)
     m.set(field, value)
+    m.notice(event, changed)
 
 
 @routine(32, 32)

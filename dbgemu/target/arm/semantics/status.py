@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dbgemu.target.arm.core import Core, Fields, Vector, routine
-from dbgemu.target.arm.state import BANK_OF_MODE, CATCH_MODE, FIQ_BANK, F, I, Mode, T
+from dbgemu.target.arm.state import BANK_OF_MODE, CATCH_MODE, FIQ_BANK, OBSERVED, F, I, Mode, T
 from dbgemu.target.arm.value import Value
 
 _BANKS_PACKED = sum(bank << 4 * mode for mode, bank in enumerate(BANK_OF_MODE))
@@ -34,7 +34,7 @@ def write_control(m: Core, new: Value) -> None:
                 m.set_reg(8 + k, m.get("r8_r12", is_fiq.select(5, 0) + k))
     m.notice(CATCH_MODE, ((old ^ new) & 0x1F).ne(0))
     m.set("control", new)
-    m.set("interrupts", m.get("interrupt_lines") & ~new & (I | F))
+    m.set("interrupts", (m.get("interrupts") & OBSERVED) | (m.get("interrupt_lines") & ~new & (I | F)))
     m.select_privilege((new & 0x1F).eq(Mode.USR))
     m.ret()
 
