@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.guest_program import QEMU, QEMU_ENVIRONMENT, have_qemu, make_elf
 from benchmarks.harness import Settings
 from benchmarks.processes import emulator, free_port
-from benchmarks.remote_client import RemoteClient, unescape
+from benchmarks.remote_client import RemoteClient, start_echo, unescape
 from benchmarks.report import Aim, BenchmarkError, Figure
 from dbgemu.engine.native import load_interpreter
 from dbgemu.target.arm.assembler import assemble_program
@@ -23,6 +23,8 @@ _STEPS = 1500
 _REGISTER_READS = 1500
 #: what both servers return in one packet: QEMU's packets have 4096 bytes
 _SMALL_READ = 2032
+#: packets that are sent before the first reply is read
+_PIPELINED, _BATCHES = 50, 30
 _TO_READ = 1 << 20
 _MIB = 1 << 20
 _DATA_OFFSET = 0x10000
@@ -100,6 +102,13 @@ class Server:
             done += size
         return done / (time.perf_counter() - started) / _MIB
 
+    def pipelined(self, packet: bytes) -> float:
+        """How often ``packet`` is answered in a second when many are sent before a reply is awaited."""
+        started = time.perf_counter()
+        for _ in range(_BATCHES):
+            self.client.exchange_many([packet] * _PIPELINED)
+        return _BATCHES * _PIPELINED / (time.perf_counter() - started)
+
 
 Measurement = Callable[[Server], float]
 
@@ -117,6 +126,7 @@ _SAME: tuple[tuple[str, str, Measurement, Aim | None], ...] = (
     ("one register (pf)", "1/s", lambda s: s.per_second(b"pf", count=_REGISTER_READS), None),
     ("one word (m addr,4)", "1/s", lambda s: s.per_second(b"m%x,4" % s.data, count=_REGISTER_READS), None),
     (f"memory (m, {_SMALL_READ} bytes)", "MiB/s", lambda s: s.bandwidth(b"m", _SMALL_READ), None),
+    (f"all registers (g), {_PIPELINED} packets at once", "1/s", lambda s: s.pipelined(b"g"), None),
 )
 
 
@@ -135,6 +145,12 @@ _BEST: tuple[tuple[str, str, Measurement, Aim | None], ...] = (
     ("memory (x, longest packets; QEMU: m)", "MiB/s", _binary, None),
 )
 
+#: name, the packet; against a server that sends as many bytes whatever it is asked: no server is faster
+_FLOOR: tuple[tuple[str, Callable[[Server], bytes]], ...] = (
+    ("all registers (g), the floor", lambda s: b"g"),
+    (f"memory (m, {_SMALL_READ} bytes), the floor", lambda s: b"m%x,%x" % (s.data, _SMALL_READ)),
+)
+
 
 def measure(settings: Settings) -> list[Figure]:
     """Figures of dbgemu's server, with QEMU's as peer."""
@@ -146,10 +162,11 @@ def measure(settings: Settings) -> list[Figure]:
             servers["QEMU"] = _start(stack, folder, [QEMU, "-M", "versatilepb"], QEMU_ENVIRONMENT, 0x8000)
         else:
             settings.note("qemu-system-arm is not installed, so there is no comparison with it")
-        return [
+        figures = [
             _figure(settings, servers, name, unit, measurement, aim)
             for name, unit, measurement, aim in (*_SAME, *_BEST)
         ]
+        return figures + [_floor(settings, servers["dbgemu"], name, packet) for name, packet in _FLOOR]
 
 
 def _start(
@@ -177,3 +194,20 @@ def _figure(
     runs = settings.interleave(sides, name)
     peer = runs.get("QEMU", [])
     return Figure(_GROUP, name, unit, runs["dbgemu"], "QEMU" if peer else "", peer, aim)
+
+
+def _floor(settings: Settings, server: Server, name: str, packet: Callable[[Server], bytes]) -> Figure:
+    """Round trips a second beside those of an echo server, whose replies are as long."""
+    wanted = packet(server)
+    with start_echo(len(server.client.exchange(wanted))) as echo:
+        clients = {"dbgemu": server.client, "echo": echo}
+        sides = {side: partial(_round_trips, client, wanted) for side, client in clients.items()}
+        runs = settings.interleave(sides, name)
+    return Figure(_GROUP, name, "1/s", runs["dbgemu"], "echo", runs["echo"])
+
+
+def _round_trips(client: RemoteClient, packet: bytes) -> float:
+    started = time.perf_counter()
+    for _ in range(_REGISTER_READS):
+        client.exchange(packet)
+    return _REGISTER_READS / (time.perf_counter() - started)

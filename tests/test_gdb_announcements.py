@@ -371,6 +371,7 @@ EXAMPLES = {
     "QTEnable": b"QTEnable:1:" + _HIT, "QTDisable": b"QTDisable:1:" + _HIT,
     "QTDisconnected": b"QTDisconnected:0", "QTBuffer": b"QTBuffer:circular:0",
     "qXfer:traceframe-info:read": b"qXfer:traceframe-info:read::0,10",
+    "Qdbgemu.LinuxTasks": b"Qdbgemu.LinuxTasks:1",
 }  # fmt: skip
 ROWS = [row.name for capability in CAPABILITIES for row in capability.packets]
 #: rows that are answered by a stop, by the connection's end, or not at all

@@ -286,3 +286,31 @@ def test_replies_are_understood_or_refused(text, values) -> None:
     else:
         with pytest.raises(PacketError):
             arguments.file_reply(text)
+
+
+# -- vRun's arguments ----------------------------------------------------------------------------------
+
+
+def test_the_program_is_told_the_arguments_it_is_run_with() -> None:
+    guest = SemihostingGuest(command_line=b"prog given")
+
+    def command_line() -> bytes:
+        assert guest.call(sys.GET_CMDLINE, BUFFER, 80) == 0
+        return guest.read(BUFFER, guest.words(BLOCK, 2)[1])
+
+    def run(*words: bytes) -> None:
+        packet = b"vRun;" + b";".join(word.hex().encode() for word in words)
+        assert client.ask(packet).startswith(b"T05")
+
+    with serve(guest.session) as server:
+        client = RawClient(server.endpoint)
+        client.ask(b"!")
+        assert command_line() == b"prog given"
+        run(b"other", b"-x", b"y z")
+        assert command_line() == b"other -x y z"
+        run(b"", b"a")
+        assert command_line() == b"prog a"
+        run(b"other")
+        assert command_line() == b"prog given"
+        client.close()
+    guest.close()

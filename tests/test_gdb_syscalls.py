@@ -7,6 +7,7 @@ import pytest
 from debugged_program import debugged_program
 from gdb_wire import Wire, wire
 from real_gdb import Gdb, needs_gdb
+from support import RawClient
 
 from dbgemu.gdbstub.arguments import system_calls
 from dbgemu.gdbstub.errors import PacketError
@@ -112,6 +113,36 @@ def test_a_return_counts_for_the_thread_that_called(guest) -> None:
     guest.machine.cpu.write_register("r13_usr", 0x30380000)
     guest.client.ask(b"Z0,%x,4" % guest.label["second"])
     assert stop(guest) == ("", guest.label["second"])
+
+
+def test_what_a_step_prints_comes_behind_the_acknowledgement(guest) -> None:
+    client = RawClient(guest.server.endpoint, acks=True)
+    assert client.ask(b"QCatchSyscalls:1") == b"OK"
+    client.send_bytes(b"+")
+    replies = []
+    while not replies or not replies[-1].startswith(b"O"):
+        assert len(replies) < 20
+        replies.append(client.ask(b"s"))  # takes the '+' first
+        client.send_bytes(b"+")
+    assert b"syscall_entry" in client.receive_packet()
+    client.close()
+
+
+@pytest.mark.parametrize("packet", [b"R00", b"vRun;"])
+def test_a_reset_ends_the_calls_that_have_begun(guest, packet) -> None:
+    client, other = guest.client, guest.connect()
+    for each in (client, other):
+        assert each.ask(b"QCatchSyscalls:1;4") == b"OK"
+    assert stop(guest)[0] == "syscall_entry:4"
+    assert len(guest.session.breakpoints) == 2
+    client.ask(b"!")
+    client.send(packet)
+    if packet == b"vRun;":
+        assert client.receive().startswith(b"T05")
+    assert client.ask(b"qC") == other.ask(b"qC") == b"QC1"
+    assert len(guest.session.breakpoints) == 0
+    # catching goes on
+    assert len(guest.session.catchpoints) == 2
 
 
 @needs_gdb

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from dbgemu.gdbstub.errors import MALFORMED, PacketError
 from dbgemu.gdbstub.framing import unescape
@@ -29,8 +30,8 @@ _THREAD = re.compile(_ID + rb"|p" + _ID + rb"(?:\." + _ID + rb")?")
 _ACTION = re.compile(rb"(?:([cst])|([CS])[0-9a-fA-F]{2}|(r)" + _WORD + rb"," + _WORD + rb")(?::(.+))?")
 _FEATURE = re.compile(rb"([^;=+?-][^;=]*?)(?:([+?-])|=([^;]*))")
 
-#: the only thread: the CPU. Threads are numbered from 1, as 0 means "any"
-THREAD = 1
+#: the only process: the board
+_PROCESS = 1
 
 
 def _bad(what: str, text: bytes) -> PacketError:
@@ -193,17 +194,24 @@ def transfer(text: bytes) -> tuple[str, int, int]:
     return match[1].decode("ascii", "backslashreplace"), int(match[2], 16), int(match[3], 16)
 
 
-def names_the_cpu(text: bytes) -> bool:
-    """A thread-id (``1``, ``0``, ``-1``, ``p1.1``, ``p1.-1``, …) means the CPU; not some other thread."""
+def thread_number(text: bytes) -> int | None:
+    """The thread that a thread-id (``1``, ``p1.1``, …) names; 0 for any, -1 for all of them.
+
+    None for one of a process that does not exist.
+    """
     match = _THREAD.fullmatch(text)
     if match is None:
         raise _bad("thread-id", text)
-    return all(part is None or part == b"-1" or int(part, 16) in (0, THREAD) for part in match.groups())
+    lone, process, thread = match.groups()
+    if process is not None and process != b"-1" and int(process, 16) not in (0, _PROCESS):
+        return None
+    number = lone or thread
+    return -1 if number in (None, b"-1") else int(number, 16)
 
 
-def thread(text: bytes) -> tuple[bool]:
-    """A thread-id: whether it means the CPU."""
-    return (names_the_cpu(text),)
+def thread(text: bytes) -> tuple[int | None]:
+    """A thread-id: see :func:`thread_number`."""
+    return (thread_number(text),)
 
 
 def process(text: bytes) -> tuple[int | None]:
@@ -232,30 +240,33 @@ def system_calls(text: bytes) -> tuple[tuple[int, ...] | None]:
     return (None if text == b"0" else tuple(register(number)[0] for number in numbers),)
 
 
-def operation_thread(text: bytes) -> tuple[bool]:
+def operation_thread(text: bytes) -> tuple[bytes, int | None]:
     """``c`` or ``g`` and a thread-id (packet H)."""
     if text[:1] not in (b"c", b"g"):
         raise _bad("'c' or 'g'", text)
-    return (names_the_cpu(text[1:]),)
+    return text[:1], thread_number(text[1:])
 
 
-def resume_actions(text: bytes) -> tuple[bytes, int, int]:
-    """``action[:thread];…`` of vCont: the CPU's action (c, s, r or t) and the range of an ``r``.
+class ResumeAction(NamedTuple):
+    """What vCont wants of a thread (see :func:`thread_number`): c, s, r or t, and the range of an r."""
 
-    The leftmost action that fits the thread counts. Raises an error when none does.
-    """
-    chosen: tuple[bytes, int, int] | None = None
+    action: bytes
+    start: int
+    end: int
+    thread: int | None
+
+
+def resume_actions(text: bytes) -> tuple[tuple[ResumeAction, ...]]:
+    """``action[:thread];…`` of vCont, in this order: the leftmost that fits a thread counts for it."""
+    found = []
     for part in text.split(b";"):
         match = _ACTION.fullmatch(part)
         if match is None:
             raise _bad("action[:thread-id]", part)
-        fits = match[6] is None or names_the_cpu(match[6])
-        if fits and chosen is None:
-            action = match[1] or (match[2].lower() if match[2] else match[3])
-            chosen = action, int(match[4] or b"0", 16), int(match[5] or b"0", 16)
-    if chosen is None:
-        raise PacketError("no action for any thread there is")
-    return chosen
+        action = match[1] or (match[2].lower() if match[2] else match[3])
+        thread = -1 if match[6] is None else thread_number(match[6])
+        found.append(ResumeAction(action, int(match[4] or b"0", 16), int(match[5] or b"0", 16), thread))
+    return (tuple(found),)
 
 
 def features(text: bytes) -> tuple[Mapping[str, str]]:

@@ -17,6 +17,8 @@ from dbgemu.gdbstub.packets import parse
 from dbgemu.gdbstub.stop_reply import exit_reply, stop_reply
 from dbgemu.gdbstub.syscalls import Syscalls
 from dbgemu.gdbstub.target_xml import RegisterFile
+from dbgemu.gdbstub.task_view import IN_TASK
+from dbgemu.gdbstub.threads import Threads
 from dbgemu.gdbstub.tracing import IN_FRAME
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ class Client(FrontEnd):
         self.knows_registers = False
         #: the selected trace frame: what the client reads instead of the machine
         self.frame: TraceFrame | None = None
+        self.threads = Threads(self)
         #: what is left of the trace definitions that the client asked for
         self.upload: Iterator[str] = iter(())
         self._waiting_since: int | None = None
@@ -105,6 +108,8 @@ class Client(FrontEnd):
                 return b""
             if self.frame is not None:
                 return IN_FRAME.get(row.name, row.handle)(self, *arguments)
+            if self.threads.selected is not None:
+                return IN_TASK.get(row.name, row.handle)(self, *arguments)
             return row.handle(self, *arguments)
         except PacketError as error:
             return self.error(error)
@@ -160,7 +165,8 @@ class Client(FrontEnd):
         self._waiting_since = None
 
     def stop_reply(self, event: StopEvent, signal: int | None = None) -> bytes:
-        """The reply for ``event``."""
+        """The reply for ``event``. GDB takes its thread as the selected one (all-stop mode)."""
+        self.threads.selected = None
         return self.session.call(lambda: stop_reply(event, self.session.cpu, self, self.features, signal))
 
     def interrupt(self) -> None:
@@ -170,6 +176,10 @@ class Client(FrontEnd):
     def stopped(self, event: StopEvent) -> None:
         """Called by the session, on any thread."""
         self.schedule(lambda: self.report(event))
+
+    def was_reset(self, by: FrontEnd | None) -> None:
+        """Called by the session, on any thread."""
+        self.schedule(lambda: self.session.call(self.syscalls.drop))
 
     def report(self, event: StopEvent) -> None:
         """Tell the client of ``event``, if it waits for it. On the server's thread."""
@@ -195,6 +205,13 @@ class Client(FrontEnd):
         event = self.session.last_stop
         self._waiting_since = event.number - 1
         self.stopped(event)
+
+    def say(self, text: str) -> bool:
+        """Called by the session, on any thread."""
+        if not self.present or self.non_stop:
+            return False
+        self.guest_console.write(text)
+        return True
 
     def quitting(self) -> None:
         """Called by the session, on any thread."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from dbgemu.debug.run_control import to_address
 from dbgemu.gdbstub import nonstop
 from dbgemu.gdbstub.errors import PacketError
+from dbgemu.gdbstub.threads import ALL, ANY, CPU_THREAD
 
 if TYPE_CHECKING:
     from dbgemu.debug.events import StopEvent
+    from dbgemu.gdbstub.arguments import ResumeAction
     from dbgemu.gdbstub.client import Client
 
 _SIGTRAP = 5
@@ -73,8 +76,44 @@ def _stop(client: Client) -> bytes | None:
     return None
 
 
-def resume(client: Client, action: bytes, start: int, end: int) -> bytes | None:
-    """``vCont``: continue, step, step while the pc is in a range, or stop."""
+def _run_to_task(client: Client, number: int) -> None:
+    """Let the machine run until the task of thread ``number`` has the CPU, to be stepped from there."""
+    task = client.session.call(lambda: client.threads.find(number))
+    if task is None:
+        raise PacketError("no action for any thread there is")
+    linux = client.session.linux
+    pid, address = task.pid, task.registers["r15"]
+    client.wait_for_stop()
+    goal = to_address(address, condition=lambda: linux.current_pid() == pid)
+    client.session.resume_until(goal, by=client)
+
+
+def resume(client: Client, actions: Sequence[ResumeAction]) -> bytes | None:
+    """``vCont``: continue, step, step while the pc is in a range, or stop.
+
+    The CPU is one thing: the leftmost action for the thread that has it counts. A step of a task that
+    does not have it begins with a run to where it does.
+    """
+    threads = client.threads
+    current: int | None = None
+    for item in actions:
+        if item.thread in (ANY, ALL):
+            return _resume_cpu(client, item.action, item.start, item.end)
+        if current is None:
+            current = client.session.call(threads.current) if threads.are_tasks else CPU_THREAD
+        if item.thread == current:
+            return _resume_cpu(client, item.action, item.start, item.end)
+        if item.thread is not None and item.action in (b"s", b"r"):
+            _run_to_task(client, item.thread)
+            return None
+    first, number = actions[0], actions[0].thread
+    if threads.are_tasks and number is not None:
+        client.session.call(lambda: threads.find(number))
+        return _resume_cpu(client, first.action, first.start, first.end)
+    raise PacketError("no action for any thread there is")
+
+
+def _resume_cpu(client: Client, action: bytes, start: int, end: int) -> bytes | None:
     if client.non_stop:
         return nonstop.resume(client, action, start, end)
     return _ACTIONS[action](client, start, end)
@@ -91,13 +130,3 @@ _ACTIONS: dict[bytes, Callable[[Client, int, int], bytes | None]] = {
 def resume_actions(client: Client) -> bytes:
     """``vCont?``: what resume can do."""
     return b"vCont;c;C;s;S;t;r"
-
-
-def select_thread(client: Client, ours: bool) -> bytes:
-    """``H``: choose the thread for later packets; there is one."""
-    if not ours:
-        raise PacketError("there is no such thread: the CPU is thread 1")
-    return b"OK"
-
-
-thread_alive = select_thread

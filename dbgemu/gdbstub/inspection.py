@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _CORE = Struct("<17I")
 
 #: bytes that one read returns at most: two characters a byte, as hexadecimal digits or when escaped
-_READ_LIMIT = PACKET_SIZE // 2 - 4
+READ_LIMIT = PACKET_SIZE // 2 - 4
 
 _ADDRESS_END = 1 << 32
 
@@ -63,11 +63,14 @@ def write_register(client: Client, number: int, data: bytes) -> bytes:
 
 
 def _read(client: Client, address: int, length: int) -> bytes:
-    length = min(length, _READ_LIMIT, _ADDRESS_END - address)
+    length = min(length, READ_LIMIT, _ADDRESS_END - address)
     try:
         return client.session.memory.read_front(address, length, physical=client.physical)
     except MEMORY_ERRORS as error:
-        raise PacketError(str(error), MEMORY) from None
+        data = None if client.physical else client.threads.read_unmapped(address, length)
+        if data is None:
+            raise PacketError(str(error), MEMORY) from None
+        return data
 
 
 def read_memory(client: Client, address: int, length: int) -> bytes:

@@ -70,10 +70,15 @@ def restart(client: Client) -> None:
 def run(client: Client, arguments: tuple[bytes, ...]) -> bytes:
     """``vRun``: reset the board, and hold it at its first instruction.
 
-    The program is what the emulator was started with, whatever its name is to the client.
+    The program is what the emulator was started with, whatever its name is to the client. Arguments
+    are for a program that may ask for them, by semihosting.
     """
-    if len(arguments) > 1:
-        raise PacketError("the board's program takes no arguments")
+    name, *words = arguments
+    semihosting = client.session.semihosting
+    if semihosting is not None:
+        semihosting.run_with(name, words)
+    elif words:
+        raise PacketError("the board's program takes no arguments without -semihosting")
     _reset(client)
     return client.stop_reply(client.session.last_stop)
 
@@ -82,6 +87,7 @@ def _reset(client: Client) -> None:
     session = client.session
     session.halt()
     session.reset(by=client)
+    session.call(client.syscalls.drop)
     client.present = True
     client.stop_waiting()
     client.notifications.restart()

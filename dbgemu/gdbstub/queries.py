@@ -1,4 +1,4 @@
-"""Handlers: what the stub and the target are, threads, documents, the monitor."""
+"""Handlers: what the stub and the target are, documents, the monitor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from dbgemu.gdbstub.errors import PacketError
 from dbgemu.gdbstub.framing import PACKET_SIZE, escape
 from dbgemu.gdbstub.memory_map import memory_map
-from dbgemu.gdbstub.stop_reply import thread_id
 
 if TYPE_CHECKING:
     from dbgemu.gdbstub.client import Client
@@ -23,36 +22,6 @@ def start_no_ack_mode(client: Client) -> bytes:
 def attached(client: Client) -> bytes:
     """``qAttached``: the board was there before GDB, so GDB detaches from it when it ends."""
     return b"1"
-
-
-def current_thread(client: Client) -> bytes:
-    """``qC``."""
-    return b"QC" + thread_id(client.features).encode()
-
-
-def first_threads(client: Client) -> bytes:
-    """``qfThreadInfo``."""
-    return b"m" + thread_id(client.features).encode() if client.present else b"l"
-
-
-def more_threads(client: Client) -> bytes:
-    """``qsThreadInfo``: that was all."""
-    return b"l"
-
-
-def read_threads(client: Client, annex: str, offset: int, length: int) -> bytes:
-    """``qXfer:threads:read``: the same, with the thread's name, at once."""
-    if annex:
-        raise PacketError(f"there is no list of threads '{annex}'", 0)
-    thread = f'<thread id="{thread_id(client.features)}" core="0" name="ARM920T"/>' if client.present else ""
-    return document_part(f'<?xml version="1.0"?><threads>{thread}</threads>'.encode(), offset, length)
-
-
-def thread_description(client: Client, ours: bool) -> bytes:
-    """``qThreadExtraInfo``."""
-    if not ours:
-        raise PacketError("there is no such thread: the CPU is thread 1")
-    return b"ARM920T".hex().encode()
 
 
 def document_part(document: bytes, offset: int, length: int) -> bytes:

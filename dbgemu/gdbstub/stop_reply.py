@@ -47,11 +47,6 @@ def _reasons(event: StopEvent, client: Client, features: Iterable[str]) -> str:
     return ""
 
 
-def thread_id(features: Iterable[str]) -> str:
-    """The id of the only thread, the CPU, to a client with these features."""
-    return "p1.1" if "multiprocess" in features else "1"
-
-
 def exit_reply(features: Iterable[str], status: int = 0) -> bytes:
     """The reply that the program has ended, with an exit ``status`` (0 to 255)."""
     return b"W%02x" % status + (b";process:1" if "multiprocess" in features else b"")
@@ -77,11 +72,12 @@ def stop_reply(
         signal = _SIGNALS.get(event.kind, _SIGTRAP)
     points = event.breakpoints or event.watchpoints or event.catchpoints
     reason = _reasons(event, client, features) if points else ""
+    thread = client.threads.text(client.threads.current())
     if leaves_registers_out(client):
-        return f"T{signal:02x}{reason}thread:{thread_id(features)};".encode()
+        return f"T{signal:02x}{reason}thread:{thread};".encode()
     # r11, sp, lr, pc and cpsr, which GDB reads at each stop: the frame, and how pc is to be understood
     words = _WORDS.pack(*cpu.read_core()[11:]).hex()
     return (
-        f"T{signal:02x}{reason}thread:{thread_id(features)};0b:{words[:8]};0d:{words[16:24]};0e:{words[24:32]};"
+        f"T{signal:02x}{reason}thread:{thread};0b:{words[:8]};0d:{words[16:24]};0e:{words[24:32]};"
         f"0f:{words[32:40]};19:{words[40:]};"
     ).encode()

@@ -71,6 +71,12 @@ class Syscalls:
         for call in self._returns.values():
             self._stop_waiting(call)
 
+    def drop(self) -> None:
+        """Calls that have begun will not return: the board was reset. Where the machine may be changed."""
+        for call in self._returns.values():
+            self._stop_waiting(call)
+        self._returns.clear()
+
     def reason(self, event: StopEvent) -> str:
         """What a stop reply tells of ``event``: the call and whether it begins or ends; or nothing."""
         if self._point is not None and self._point in event.catchpoints:
