@@ -14,6 +14,9 @@ class ChardevEvent(enum.Enum):
     BREAK = "a break was sent"
     QUIT = "the user wants to leave the emulator"
     FOCUSED = "the keyboard of a multiplexed back end acts on this end now"
+    UNFOCUSED = "it acts on the other end now"
+    RESIZED = "the other side's terminal told its size"
+    ENDED = "nothing more will come in, but what is written still goes out: only where it lingers"
 
 
 class Chardev:
@@ -29,6 +32,11 @@ class Chardev:
         self._on_receive: Callable[[bytes], None] = lambda data: None
         self.on_event: Callable[[ChardevEvent], None] = lambda event: None
         self._dropped = 0
+        #: after the end of the input, wait for :meth:`hang_up` with giving up the connection
+        self.lingers = False
+        #: gets what the other device of a multiplexed back end writes while this end has the focus,
+        #: instead of its being sent; on any thread
+        self.on_other_output: Callable[[bytes], None] | None = None
 
     @property
     def dropped(self) -> int:
@@ -39,6 +47,22 @@ class Chardev:
     def monitor(self) -> Chardev | None:
         """The second end, for the monitor, of a multiplexed back end; None for all others."""
         return None
+
+    @property
+    def terminal_size(self) -> tuple[int, int] | None:
+        """(columns, lines) of the terminal on the other side, if one is known to be there."""
+        return None
+
+    @property
+    def echoes(self) -> bool:
+        """Whoever types there sees only what is sent back."""
+        return False
+
+    def take_keys(self) -> None:
+        """Ctrl-C and the like are input from now on, where they would be signals."""
+
+    def hang_up(self) -> None:
+        """End the connection with who is there at the moment. Safe from every thread."""
 
     @property
     def on_receive(self) -> Callable[[bytes], None]:

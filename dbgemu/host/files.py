@@ -38,6 +38,20 @@ class PtyChardev(StreamChardev):
         super().__init__(os.ttyname(self._slave), io, limit=ABSENT_LIMIT)
         io.call_soon(self.attach, self._master, self._master)
 
+    @property
+    def terminal_size(self) -> tuple[int, int] | None:
+        """As whoever opened it has told: many programs never do."""
+        try:
+            size = os.get_terminal_size(self._slave)
+        except OSError:
+            return None  # closed
+        return (size.columns, size.lines) if size.columns and size.lines else None
+
+    @property
+    def echoes(self) -> bool:
+        """It is raw."""
+        return True
+
     def _shut(self) -> None:
         super()._shut()
         os.close(self._master)

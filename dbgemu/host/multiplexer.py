@@ -31,6 +31,14 @@ class _End(Chardev):
         self.multiplexer.start()
         self.release()
 
+    @property
+    def terminal_size(self) -> tuple[int, int] | None:
+        return self.multiplexer.backend.terminal_size
+
+    @property
+    def echoes(self) -> bool:
+        return self.multiplexer.backend.echoes
+
     def write(self, data: bytes) -> None:
         self.multiplexer.backend.write(data)
 
@@ -76,8 +84,12 @@ class Multiplexer(Chardev):
         return self._monitor
 
     def write(self, data: bytes) -> None:
-        """Send output of the serial port."""
-        self.backend.write(data)
+        """Send output of the serial port, or hand it to the monitor that has the focus."""
+        focus = self._focus
+        if focus is not self._serial and focus.on_other_output is not None:
+            focus.on_other_output(data)
+        else:
+            self.backend.write(data)
 
     @property
     def dropped(self) -> int:
@@ -179,5 +191,7 @@ class Multiplexer(Chardev):
 
     def _switch(self) -> None:
         if self._monitor is not None:
-            self._focus = self._monitor if self._focus is self._serial else self._serial
+            left = self._focus
+            self._focus = self._monitor if left is self._serial else self._serial
+            left.on_event(ChardevEvent.UNFOCUSED)
             self._focus.on_event(ChardevEvent.FOCUSED)

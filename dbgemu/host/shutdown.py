@@ -1,4 +1,4 @@
-"""What must happen however the program ends: terminals restored, last output sent."""
+"""What must happen however the program ends: terminals restored, last output sent. And waiting for that."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 _FATAL = (signal.SIGTERM, signal.SIGHUP)
@@ -48,3 +49,49 @@ def _die(number: int, frame: FrameType | None) -> None:
     run()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+class End:
+    """The end of the program: set by any thread, waited for by the main thread.
+
+    A signal is taken by any thread of a process, but Python runs its handler on the main one when that
+    next executes Python code. Asleep in a lock it would not learn of a hang-up that another thread's
+    system call was interrupted for; so it sleeps on a pipe that each signal writes to as well.
+    """
+
+    def __init__(self) -> None:
+        self._set = threading.Event()
+        self._lock = threading.Lock()
+        self._read_fd, self._write_fd = os.pipe()
+        os.set_blocking(self._write_fd, False)
+
+    def is_set(self) -> bool:
+        """The end has come."""
+        return self._set.is_set()
+
+    def set(self) -> None:
+        """Wake who waits. From any thread, and after :meth:`close` too."""
+        with self._lock:
+            self._set.set()
+            if self._write_fd >= 0:
+                with suppress(BlockingIOError):  # full: then there is something to wake up for
+                    os.write(self._write_fd, b"\0")
+
+    def wait(self) -> None:
+        """Return when the end has come. Signal handlers run meanwhile, and may raise."""
+        main = threading.current_thread() is threading.main_thread()
+        previous = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False) if main else -1
+        try:
+            while not self._set.is_set():
+                os.read(self._read_fd, 4096)
+        finally:
+            if main:
+                signal.set_wakeup_fd(previous)
+
+    def close(self) -> None:
+        """Give the pipe back, once nobody waits any more."""
+        with self._lock:
+            if self._write_fd >= 0:
+                os.close(self._read_fd)
+                os.close(self._write_fd)
+                self._write_fd = -1

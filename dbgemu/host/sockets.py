@@ -116,7 +116,10 @@ class SocketChardev(StreamChardev):
 
     def _take(self, data: bytes) -> None:
         if self._telnet:
+            window = self._filter.window
             data, breaks = self._filter.feed(data)
+            if self._filter.window != window:
+                self.on_event(ChardevEvent.RESIZED)
             for _ in range(breaks):
                 self.on_event(ChardevEvent.BREAK)
         if data:
@@ -126,7 +129,35 @@ class SocketChardev(StreamChardev):
         return telnet.escape(data) if self._telnet else data
 
     def _end_of_input(self) -> None:
+        if self.lingers:
+            super()._end_of_input()
+        else:
+            self._disconnect()
+
+    def hang_up(self) -> None:
+        """Send what was written, as far as it goes at once, and disconnect."""
+        self._io.call_soon(self._send_and_disconnect)
+
+    def _send_and_disconnect(self) -> None:
+        self._flush()
+        if not self._output:
+            self._disconnect()
+        elif self._peer is not None:
+            self._on_drained = self._leave
+
+    def _leave(self) -> None:
+        self._on_drained = None
         self._disconnect()
+
+    @property
+    def terminal_size(self) -> tuple[int, int] | None:
+        """As a telnet client tells it."""
+        return self._filter.window if self._telnet and self._peer is not None else None
+
+    @property
+    def echoes(self) -> bool:
+        """As a telnet client is told."""
+        return self._telnet
 
     def _lose_output(self) -> None:
         self._disconnect()

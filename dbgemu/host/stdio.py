@@ -41,6 +41,27 @@ class StdioChardev(StreamChardev):
             self._terminal.enter()
         io.call_soon(self.attach, *self._fds)
 
+    @property
+    def terminal_size(self) -> tuple[int, int] | None:
+        """That of the terminal, if input and output both are one that knows escape sequences."""
+        if self._terminal is None or not os.isatty(1) or os.environ.get("TERM", "dumb") in ("", "dumb"):
+            return None
+        try:
+            size = os.get_terminal_size(1)
+        except OSError:
+            return None  # hung up
+        return (size.columns or 80, size.lines or 24)
+
+    @property
+    def echoes(self) -> bool:
+        """The terminal is raw."""
+        return self._terminal is not None
+
+    def take_keys(self) -> None:
+        """Switch the terminal's signals off."""
+        if self._terminal is not None:
+            self._terminal.without_signals()
+
     def close(self) -> None:
         """Send what is left and restore the terminal."""
         if not self._closed:

@@ -152,7 +152,7 @@ class StreamChardev(Chardev):
     def _end_of_input(self) -> None:
         """Nothing more will come. Here: output goes on; a socket is gone as a whole."""
         self._stop_reading()
-        self.on_event(ChardevEvent.CLOSED)
+        self.on_event(ChardevEvent.ENDED if self.lingers else ChardevEvent.CLOSED)
 
     def _stop_reading(self) -> None:
         if self._read_open:

@@ -60,6 +60,12 @@ class Terminal:
                 self._handlers[number] = signal.signal(number, handler)
         self._set(self._raw)
 
+    def without_signals(self) -> None:
+        """Make Ctrl-C, Ctrl-Z and Ctrl-\\ input."""
+        self._raw[3] &= ~termios.ISIG
+        if self._entered:
+            self._set(self._raw)
+
     def restore(self) -> None:
         """Give the terminal its own mode back, for good."""
         shutdown.forget(self.restore)
