@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TextIO
 
 from dbgemu.debug.events import FrontEnd, StopEvent, StopKind
 from dbgemu.debug.session import DebugSession
+from dbgemu.emulator_services import EmulatorServices
 from dbgemu.errors import OptionError
 from dbgemu.host import serial_link
 from dbgemu.host.backend import Chardev, ChardevEvent
@@ -25,8 +23,6 @@ from dbgemu.options import Options
 from dbgemu.target.boot import STEPPINGSTONE_SIZE, BootPlan, plan_boot
 from dbgemu.target.chips.nor_flash import NorFlash
 from dbgemu.target.mini2440 import BootSwitch, Mini2440
-
-_GUEST_ERRORS = frozenset(("guest_errors", "unimp"))
 
 
 def boot_plan(options: Options) -> BootPlan | None:
@@ -68,6 +64,11 @@ def boot_switch(options: Options, plan: BootPlan | None) -> BootSwitch:
     return BootSwitch.NAND if options.mtdblock and not options.pflash else BootSwitch.NOR
 
 
+def is_linux_elf(plan: BootPlan) -> bool:
+    """What is to be booted is a Linux kernel in its ELF file, not packed."""
+    return plan.kind == "ELF" and any(b"Linux version " in load.data for load in plan.loads)
+
+
 class Emulator(FrontEnd):
     """A board that runs, with everything that the options connect to it.
 
@@ -102,28 +103,43 @@ class Emulator(FrontEnd):
         options, enter = self.options, self._resources.callback
         plan = boot_plan(options)
         board = self._board(plan)
-        self._write_log = self._open_log()
-        self.machine = self._machine(board)
-        if _GUEST_ERRORS & options.log_items:
-            board.log.listeners.append(lambda error: self._write_log(str(error)))
+        self.machine = Machine(board, warp=options.never_waits)
+        if options.accel == "jit":
+            self._translate()
         self.session = DebugSession(self.machine)
-        self._monitor = Monitor(self.session)
+        self.services = EmulatorServices(options, self.session)
+        enter(self.services.close)
+        self.monitor = Monitor(self.session, self.services)
+        self.services.on_terminal = self.monitor.tell_standard_error
         self.session.attach(self)
         for source in options.symbols:
             self._add_symbols(source)
+        if plan is not None and options.kernel is not None and is_linux_elf(plan):
+            self._add_kernel_symbols(options.kernel)
         self.io = IoThread().start()
         enter(self.io.stop)
+        self.services.prepare_gdb(self.io, self.monitor.execute)
         if options.gdb is not None:
-            self._serve_gdb(options.gdb)
+            self.services.serve_gdb_at(options.gdb)
+        enter(self.services.stop_gdb)
         self._connect()
         if options.semihosting_options is not None:
             self._serve_semihosting(options.semihosting_options)
         enter(self.session.close)
+        if options.loadvm is not None:
+            self.services.load_at_start(options.loadvm)
+        if options.trace:
+            self._start_trace()
+
+    def _translate(self) -> None:
+        from dbgemu.engine.translator.jit import accelerate
+
+        self._resources.callback(accelerate(self.machine.cpu).close)
 
     def _board(self, plan: BootPlan | None) -> Mini2440:
         options, enter = self.options, self._resources.callback
         #: in seconds since 1970
-        self._rtc_start = options.rtc.seconds()
+        self.rtc_start = options.rtc.seconds()
         nand = nor = None
         if options.mtdblock is not None:
             nand = open_nand_image(options.mtdblock, options.nand, snapshot=options.snapshot)
@@ -137,35 +153,11 @@ class Emulator(FrontEnd):
             nand_image=nand,
             nor_image=nor,
             boot_switch=boot_switch(options, plan),
-            rtc_start=self._rtc_start,
+            rtc_start=self.rtc_start,
             period_ps=options.clock.period_ps,
         )
         board.boot_plan = plan
         return board
-
-    def _machine(self, board: Mini2440) -> Machine:
-        items = self.options.log_items - _GUEST_ERRORS
-        if not items:
-            return Machine(board, warp=self.options.never_waits)
-        from dbgemu.execution_log import LoggedMachine  # with the disassembler, which takes its time
-
-        return LoggedMachine(
-            board, items=items, write=lambda line: self._write_log(line), warp=self.options.never_waits
-        )
-
-    def _open_log(self) -> Callable[[str], None]:
-        stream: TextIO = sys.stderr
-        path = self.options.log_file
-        if path is not None:
-            try:
-                stream = self._resources.enter_context(path.open("w", buffering=1))
-            except OSError as error:
-                raise OptionError(f"-D: '{path}' cannot be written: {error.strerror}") from None
-
-        def write(line: str) -> None:
-            stream.write(line + "\n")
-
-        return write
 
     # What only some runs need is imported by them: a start is mostly imports.
 
@@ -177,25 +169,24 @@ class Emulator(FrontEnd):
         except SymbolsError as error:
             raise OptionError(f"-symbols: {error}") from None
 
-    def _serve_gdb(self, where: str) -> None:
-        from dbgemu.gdbstub.server import GdbServer
+    def _add_kernel_symbols(self, kernel: Path) -> None:
+        """Those of a Linux kernel that runs from its ELF file, when they were not asked for and are there."""
+        from dbgemu.debug.symbols import SymbolsError
 
-        server = GdbServer(
+        if all(file.path.resolve() != kernel.resolve() for file in self.session.symbols.files):
+            with suppress(SymbolsError):
+                self.session.symbols.add(kernel)
+
+    def _start_trace(self) -> None:
+        from dbgemu.option_trace import start_trace
+
+        start_trace(
             self.session,
-            where,
-            monitor=self._monitor.execute,
-            program=self.options.kernel,
-            trace_folder=self.options.trace_dir,
+            self.options.trace,
+            kernel=str(self.options.kernel or ""),
+            command_line=self.options.append,
+            rtc_start=self.rtc_start,
         )
-
-        async def start() -> None:
-            server.start(self.io.loop)
-
-        async def close() -> None:
-            server.close()
-
-        self.io.run(start())
-        self._resources.callback(lambda: self.io.run(close()))
 
     def _connect(self) -> None:
         """Open the serial ports and the monitor."""
@@ -231,7 +222,7 @@ class Emulator(FrontEnd):
             user=options.user,
             folder=self.options.semihosting_dir,
             command_line=" ".join(words).encode("utf-8", "surrogateescape"),
-            epoch=self._rtc_start,
+            epoch=self.rtc_start,
             free_memory=semihosting_setup.free_memory(self.machine.board.boot_plan, self.options.memory),
         )
         try:
@@ -252,6 +243,7 @@ class Emulator(FrontEnd):
     def _open(self, spec: ChardevSpec, label: str, *, nographic: bool = False) -> Chardev:
         backend = open_chardev(spec, self.io, nographic=nographic, label=label)
         self._resources.callback(backend.close)
+        self.services.backends[label] = backend
         return backend
 
     def _serial_event(self, event: ChardevEvent) -> None:
@@ -261,7 +253,8 @@ class Emulator(FrontEnd):
     def _attach_console(self, backend: Chardev, *, shared: bool) -> None:
         from dbgemu.monitor.console import Console
 
-        Console(backend, self._monitor, shared=shared, machine_name=self.options.name)
+        console = Console(backend, self.monitor, shared=shared, machine_name=self.options.name)
+        self._resources.callback(console.close)
 
     # -- running ---------------------------------------------------------------------------------
 

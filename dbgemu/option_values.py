@@ -106,6 +106,14 @@ def one_of(names: Iterable[str], what: str) -> Callable[[str], str]:
     return convert
 
 
+_accelerator = one_of(("interp", "jit"), "an accelerator")
+
+
+def accelerator(argument: str) -> str:
+    """``interp`` or ``jit``; QEMU's ``tcg`` is the latter."""
+    return _accelerator("jit" if argument.lower() == "tcg" else argument)
+
+
 def machine_type(argument: str) -> str:
     """``mini2440``, alone or as ``type=mini2440``."""
     name = argument.removeprefix("type=")

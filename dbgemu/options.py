@@ -18,6 +18,7 @@ from dbgemu import option_values as value
 from dbgemu.errors import OptionError
 from dbgemu.host.chardev import FORMS, ChardevSpec, parse_chardev
 from dbgemu.option_semihosting import SemihostingOptions, semihosting_config
+from dbgemu.option_trace import trace_help, trace_option
 from dbgemu.option_values import ClockRate, RtcBase, SymbolSource
 from dbgemu.options_refused import MEANINGLESS, MISSING, refusal
 from dbgemu.target.chips.nand_parts import DEFAULT_PART, PARTS, NandPart
@@ -51,6 +52,8 @@ class Options:
     pflash: Path | None = None
     nand: NandPart = DEFAULT_PART
     snapshot: bool = False
+    loadvm: str | None = None
+    snapshots: Path = Path()
     serial: tuple[ChardevSpec, ...] = ()
     monitor: ChardevSpec | None = None
     nographic: bool = False
@@ -58,11 +61,13 @@ class Options:
     stopped: bool = False
     symbols: tuple[SymbolSource, ...] = ()
     trace_dir: Path | None = None
+    trace: tuple[str, ...] = ()
     semihosting: bool = False
     semihosting_config: SemihostingOptions | None = None
     semihosting_dir: Path | None = None
     rtc: RtcBase = field(default_factory=RtcBase)
     clock: ClockRate = field(default_factory=ClockRate)
+    accel: str = "interp"
     warp: bool = False
     log_items: frozenset[str] = frozenset()
     log_file: Path | None = None
@@ -159,6 +164,14 @@ _machine = _answering(_MACHINES, value.machine_type)
 _nand_name = value.one_of(PARTS, "a NAND chip")
 _nand = _answering(_NANDS, lambda argument: PARTS[_nand_name(argument)])
 
+
+
+def _trace(argument: str) -> str:
+    if argument in ("?", "help"):
+        raise _Answer(trace_help())
+    return trace_option(argument)
+
+
 #: headings and, under each, its options
 TABLE: dict[str, tuple[Row, ...]] = {
     "Standard options": (
@@ -186,6 +199,8 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("nand", "PART", "the NAND chip (? lists them; default: K9F1208)", "nand", _nand),
         Row("snapshot", "", "leave the image files as they are", "snapshot", _flag),
         Row("demo", "", "boot the built-in demo firmware", "demo", _flag),
+        Row("loadvm", "NAME", "start in a state that savevm saved", "loadvm", value.text),
+        Row("snapshots", "DIR", "where savevm saves (default: here)", "snapshots", value.existing_folder),
     ),
     "Ports and consoles": (
         Row("serial", "DEV", "connect a serial port (up to 3 times)", "serial", value.character_device, True),
@@ -228,6 +243,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
             value.existing_folder,
         ),
         Row("d", "ITEM,...", "log these (help lists them)", "log_items", _answering(_LOGS, _log_items)),
+        Row("trace", "SPEC", "record events to a file (help tells more)", "trace", _trace, True),
         Row("D", "FILE", "log to FILE instead of the terminal", "log_file", value.writable_file),
     ),
     "Time": (
@@ -240,6 +256,15 @@ TABLE: dict[str, tuple[Row, ...]] = {
             value.clock_rate,
         ),
         Row("warp", "", "never wait while the guest idles", "warp", _flag),
+    ),
+    "Engine": (
+        Row(
+            "accel",
+            "interp|jit",
+            "interpret, or translate hot code (default: interp)",
+            "accel",
+            value.accelerator,
+        ),
     ),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from dbgemu.debug.conditions import Conditional, NativeFilter
@@ -80,6 +81,7 @@ class BreakpointBook:
         self.claimants: Callable[[int], tuple[Conditional, ...]] = lambda address: ()
         self._filter = NativeFilter(cpu)
         self._numbers = numbers
+        self._internal_numbers = count(-1, -1)
         self._physical = 0
 
     def __iter__(self) -> Iterator[Breakpoint]:
@@ -115,9 +117,14 @@ class BreakpointBook:
         hardware: bool = False,
         temporary: bool = False,
         physical: bool = False,
+        internal: bool = False,
     ) -> Breakpoint:
-        """Set a breakpoint at virtual ``address``, or a ``physical`` one."""
-        breakpoint_ = Breakpoint(next(self._numbers), owner, address, hardware, temporary, physical=physical)
+        """Set a breakpoint at virtual ``address``, or a ``physical`` one.
+
+        An ``internal`` one, of a step for example, has a number below 0: users do not see it.
+        """
+        number = next(self._internal_numbers if internal else self._numbers)
+        breakpoint_ = Breakpoint(number, owner, address, hardware, temporary, physical=physical)
         self._by_id[breakpoint_.id] = breakpoint_
         here = self._at.get(breakpoint_.key, ())
         self._at[breakpoint_.key] = (*here, breakpoint_)

@@ -130,6 +130,8 @@ class CatchpointBook:
         #: called with a point and whether it was added, or else removed
         self.on_change: Callable[[Catchpoint, bool], None] = lambda point, added: None
         self._happened: list[Happening] = []
+        #: what points are asked about just now: for their conditions and actions
+        self.happening: Happening | None = None
         self._connected: dict[str, tuple[Line, Callable[[int], None]]] = {}
         self._listening: set[CatchKind] = set()
 
@@ -269,6 +271,7 @@ class CatchpointBook:
         found: dict[int, Catchpoint] = {}
         texts: list[str] = []
         for happening in happened:
+            self.happening = happening
             for point in list(self._by_id.values()):
                 if happening.falls_under(point) and point.reached():
                     found[point.id] = point

@@ -35,6 +35,7 @@ class ChangeKind(Enum):
     POINT_REMOVED = "point removed"
     MEMORY = "memory written"
     REGISTERS = "registers written"
+    STATE = "another state loaded"
 
 
 class Change(NamedTuple):
@@ -110,3 +111,7 @@ class FrontEnd:
 
     def quitting(self) -> None:
         """The emulator is to end."""
+
+    def say(self, text: str) -> bool:
+        """Show ``text``, whole lines that a point of somebody prints; False where nobody would see it."""
+        return False

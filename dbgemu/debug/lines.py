@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dbgemu.debug.line_search import nearest, same_file, units_with
+
 #: compilation units whose lines are kept: a kernel has some thousands, a session looks at few
 _UNITS_KEPT = 64
 
@@ -24,6 +26,17 @@ class _Row(NamedTuple):
     """From ``address`` on the code is of ``line`` of ``file``; of none where ``line`` is 0."""
 
     address: int
+    file: str
+    line: int
+    #: a statement begins here: a good place for a breakpoint
+    statement: bool = True
+
+
+class LineRange(NamedTuple):
+    """The code of one row of the table: from ``start`` up to, not including, ``end``."""
+
+    start: int
+    end: int
     file: str
     line: int
 
@@ -44,6 +57,11 @@ class LineTable:
 
     def find(self, address: int) -> tuple[str, int] | None:
         """The (file, line) of the code at ``address``, or None."""
+        found = self.range_at(address)
+        return None if found is None else (found.file, found.line)
+
+    def range_at(self, address: int) -> LineRange | None:
+        """The row that covers ``address``, or None."""
         linked = address - self._offset & 0xFFFFFFFF
         if self._units is None:
             self._index()
@@ -53,12 +71,34 @@ class LineTable:
             return None
         return self._find_row(self._units[place], linked)
 
-    def _find_row(self, unit: _Unit, linked: int) -> tuple[str, int] | None:
+    def _find_row(self, unit: _Unit, linked: int) -> LineRange | None:
         addresses, rows = self._rows_of(unit.offset)
         place = bisect_right(addresses, linked) - 1
         if place < 0 or not rows[place].line:
             return None
-        return rows[place].file, rows[place].line
+        row = rows[place]
+        end = addresses[place + 1] if place + 1 < len(rows) else unit.end
+        move = self._offset
+        return LineRange(row.address + move & 0xFFFFFFFF, end + move & 0xFFFFFFFF, row.file, row.line)
+
+    def places(self, file: str, line: int) -> list[LineRange]:
+        """Where statements of ``line`` of ``file`` (its name, with folders or without) begin, by address.
+
+        Where that line has no code, of the first behind it that has; empty where there is none.
+        """
+        if self._units is None:
+            self._index()
+        assert self._units is not None
+        units = sorted({unit.offset for unit in self._units})
+        if self._dwarf is None or not units:
+            return []
+        found: list[_Row] = []
+        for unit in units_with(self._dwarf, units, file):
+            found += (row for row in self._rows_of(unit)[1] if row.line and same_file(row.file, file))
+        wanted = nearest(lambda: (row.line for row in found), line)
+        starts = sorted({row.address for row in found if row.line == wanted and row.statement})
+        moved = (start + self._offset & 0xFFFFFFFF for start in starts)
+        return [place for place in map(self.range_at, moved) if place is not None]
 
     def _index(self) -> None:
         """Find out which unit covers what."""
@@ -139,7 +179,7 @@ def _rows_of(dwarf: Any, offset: int) -> list[_Row]:
         state = entry.state
         if state is not None:
             line = 0 if state.end_sequence else state.line
-            rows.append(_Row(state.address, names.get(state.file, "?"), line))
+            rows.append(_Row(state.address, names.get(state.file, "?"), line, bool(state.is_stmt)))
     # the end of one sequence may be where another starts
     rows.sort(key=lambda row: (row.address, row.line != 0))
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dbgemu.debug.events import Change, ChangeKind, FrontEnd
@@ -41,9 +42,13 @@ class MemoryAccess:
             return self._session.call(lambda: self._cpu.read_memory(address, length))
         return self._session.call(lambda: self._cpu.read_memory(address, length, table=table))
 
-    def read_front(self, address: int, length: int, *, physical: bool = False) -> bytes:
+    def read_front(
+        self, address: int, length: int, *, physical: bool = False, table: int | None = None
+    ) -> bytes:
         """Like :meth:`read`, but cut where memory ends; an error only when nothing can be read."""
         read = self._bus.peek if physical else self._cpu.read_memory
+        if table is not None:
+            read = partial(self._cpu.read_memory, table=table)
         return self._session.call(lambda: self._read_front(address, length, read))
 
     def _read_front(self, address: int, length: int, read: Callable[[int, int], bytes]) -> bytes:

@@ -58,9 +58,9 @@ def to_time(time: int) -> Goal:
     return run
 
 
-def to_address(address: int) -> Goal:
-    """Until the instruction at virtual ``address`` is next."""
-    return _to(lambda runner: address, lambda runner: None)
+def to_address(address: int, *, condition: Callable[[], bool] | None = None) -> Goal:
+    """Until the instruction at virtual ``address`` is next (and ``condition`` holds there)."""
+    return _to(lambda runner: address, lambda runner: condition)
 
 
 def to_return() -> Goal:
@@ -80,7 +80,7 @@ def to_return() -> Goal:
 
 def _to(address: Callable[[Runner], int], condition: Callable[[Runner], Callable[[], bool] | None]) -> Goal:
     def run(runner: Runner, stopped_at: int) -> StopEvent:
-        guard = runner.breakpoints.add(None, address(runner), temporary=True)
+        guard = runner.breakpoints.add(None, address(runner), temporary=True, internal=True)
         guard.condition = condition(runner)
         try:
             event = runner.run(stopped_at)

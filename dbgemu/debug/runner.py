@@ -185,7 +185,7 @@ class Runner:
             return event
         if event is not None and event.kind is not StopKind.STEP:
             return event
-        guard = self.breakpoints.add(None, pc, temporary=True)
+        guard = self.breakpoints.add(None, pc, temporary=True, internal=True)
         try:
             event = self.run(self._cpu.read_register("pc"))
         finally:

@@ -7,10 +7,12 @@ more than a step. Front ends may call any method from any thread, except from in
 
 from __future__ import annotations
 
+import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbgemu.debug.breakpoints import Breakpoint
@@ -22,6 +24,7 @@ from dbgemu.debug.runner import Runner
 from dbgemu.debug.watchpoints import WatchKind, Watchpoint
 
 if TYPE_CHECKING:
+    from dbgemu.debug.linux import LinuxGuest
     from dbgemu.debug.semihosting.config import SemihostingConfig
     from dbgemu.debug.semihosting.console import Console
     from dbgemu.debug.semihosting.files import RemoteHost
@@ -71,11 +74,14 @@ class DebugSession:
         self.watchpoints.on_change = self._point_changed
         self.catchpoints.on_change = self._point_changed
         self.symbols = self._runner.symbols
+        self.devices = self._runner.devices
         self.trace = self._runner.trace
         self.memory = MemoryAccess(self)
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._front_ends: list[FrontEnd] = []
+        #: called when the session closes and the machine has stopped for good, the latest first
+        self.closing: list[Callable[[], None]] = []
         self._calls: deque[_Call] = deque()
         self._job: Callable[[], StopEvent] | None = None
         self._running = False
@@ -98,6 +104,13 @@ class DebugSession:
 
         self._runner.semihosting = Semihosting(self.machine, config, console, remote=self._remote_host)
         return self._runner.semihosting
+
+    @cached_property
+    def linux(self) -> LinuxGuest:
+        """The Linux guest as its kernel's symbols tell of it: tasks, log, modules."""
+        from dbgemu.debug.linux import LinuxGuest  # few runs need it
+
+        return LinuxGuest(self)
 
     @property
     def semihosting(self) -> Semihosting | None:
@@ -139,6 +152,12 @@ class DebugSession:
         for front_end in tuple(self._front_ends):
             if front_end is not change.by:
                 front_end.changed(change)
+
+    def say(self, text: str) -> None:
+        """Show ``text``, whole lines, to whoever looks on; where nobody does on standard error."""
+        heard = [front_end.say(text) for front_end in tuple(self._front_ends)]
+        if not any(heard):
+            print(text, end="", file=sys.stderr, flush=True)
 
     def _point_changed(self, point: Breakpoint | Watchpoint | Catchpoint, added: bool) -> None:
         # those of nobody are scripts', and the runner's own for a moment
@@ -260,6 +279,22 @@ class DebugSession:
         if not self._running:
             self.last_stop = self._runner.event(StopKind.RESET)
 
+    def replace_state(self, action: Callable[[], T], by: FrontEnd | None = None) -> T:
+        """Run ``action``, which puts the machine into another state; all but ``by`` are told.
+
+        The machine stays as it is: running or stopped.
+        """
+
+        def replace() -> T:
+            result = action()
+            if not self._running:
+                self.last_stop = self._runner.event(StopKind.PAUSE)
+            return result
+
+        outcome = self.call(replace)
+        self.tell(Change(ChangeKind.STATE, by))
+        return outcome
+
     def quit(self) -> None:
         """Tell every front end, the program that made this session too, that all is to end."""
         with self._lock:
@@ -274,6 +309,8 @@ class DebugSession:
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
+        while self.closing:
+            self.closing.pop()()
 
     # -- the stopped machine, or a safe moment of the running one ------------------------------
 

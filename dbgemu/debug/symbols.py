@@ -7,14 +7,17 @@ one compilation unit at a time, when they are first asked for (see :mod:`dbgemu.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from dbgemu.errors import Error
+
 if TYPE_CHECKING:
-    from dbgemu.debug.lines import LineTable
+    from dbgemu.debug.lines import LineRange, LineTable
 
 _ENTRY = Struct("<IIIBBH")  # st_name, st_value, st_size, st_info, st_other, st_shndx
 
@@ -23,7 +26,7 @@ _GLOBAL_BINDINGS = (1, 2)  # STB_GLOBAL, STB_WEAK
 _SHN_UNDEF, _SHN_ABS = 0, 0xFFF1
 
 
-class SymbolsError(Exception):
+class SymbolsError(Error):
     """A file whose symbols cannot be used; ``str()`` is one clear sentence."""
 
 
@@ -36,6 +39,8 @@ class Symbol(NamedTuple):
     is_function: bool
     #: the first address behind it; that of its section where it has no size
     end: int
+    #: a function of Thumb code
+    is_thumb: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,14 +107,15 @@ def _parse(entries: bytes, names: bytes, ends: list[int], offset: int) -> list[S
         text = names[name : names.index(0, name)].decode("utf-8", "replace")
         if text.startswith("$"):  # ARM's mapping symbols: $a, $t, $d
             continue
-        if kind == _FUNC:
-            value &= ~1  # bit 0 tells Thumb code
+        thumb = kind == _FUNC and bool(value & 1)
+        if thumb:
+            value -= 1
         # at one address: a function or variable beats a label, a known size none, a global a local name
         rank = (kind != _NOTYPE, size > 0, info >> 4 in _GLOBAL_BINDINGS)
         absolute = section == _SHN_ABS and kind == _NOTYPE
         address = value if absolute else value + offset & 0xFFFFFFFF
         room = size or (ends[section] - value if section < len(ends) else 0)
-        symbol = Symbol(address, size, text, kind == _FUNC, address + room)
+        symbol = Symbol(address, size, text, kind == _FUNC, address + room, thumb)
         found.append((address, not absolute, rank, symbol))
     found.sort(key=lambda item: item[:3])
     return [item[3] for item in found]
@@ -174,6 +180,24 @@ class Symbols:
             return ""
         symbol, offset = found
         return f"{symbol.name}+{offset:#x}" if offset else symbol.name
+
+    def line_range(self, address: int) -> LineRange | None:
+        """The code around ``address`` that belongs to one source line; None where no file knows it."""
+        for file in self.files:
+            found = file.lines.range_at(address)
+            if found is not None:
+                return found
+        return None
+
+    def places(self, file: str, line: int) -> list[LineRange]:
+        """Where the code of a source line begins: see :meth:`LineTable.places`."""
+        return [place for source in self.files for place in source.lines.places(file, line)]
+
+    def search(self, pattern: str, *, functions: bool = False) -> list[Symbol]:
+        """The symbols whose names have the regular expression ``pattern`` in them, by address. re.error."""
+        matcher = re.compile(pattern)
+        named = (item for item in self._symbols if item.is_function or not functions)
+        return [item for item in named if matcher.search(item.name)]
 
     def line(self, address: int) -> SourceLine | None:
         """The source line of the instruction at ``address``; None where no file knows one."""

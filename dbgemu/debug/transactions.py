@@ -145,7 +145,7 @@ def device_ranges(bus: Bus, name: str) -> list[tuple[int, int]]:
         register = next((item for item in target.registers.values() if item.name == wanted.upper()), None)
         if register is not None:
             # a word access is one to a narrower register too (see Device.locate)
-            ranges.append((region.base + register.offset - region.offset, max(4, register.width // 8)))
+            ranges.append((region.base + register.offset - region.offset, max(4, register.access_size)))
     if not ranges:
         raise ValueError(f"device {device_name} has no register '{wanted}'")
     return ranges

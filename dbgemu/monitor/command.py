@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
+from dbgemu.errors import Error
+
 if TYPE_CHECKING:
     from dbgemu.monitor.context import Context
 
 
-class CommandError(Exception):
+class CommandError(Error):
     """A command line that cannot be obeyed; ``str()`` is one clear sentence."""
 
 
@@ -69,6 +71,8 @@ class Command:
     """One command: ``help`` is one line, ``details`` what ``help NAME`` shows below it.
 
     ``formatted``: a format may follow the name, as in ``x/4xw``. ``group`` is its heading in help.
+    ``repeatable``: an empty line at the prompt runs the command again, as gdb does it for ``step``, ``x``
+    and ``list``; :attr:`Context.repeated` tells it to go on from where it was.
     """
 
     name: str
@@ -79,6 +83,7 @@ class Command:
     group: str = "general"
     details: str = ""
     formatted: bool = False
+    repeatable: bool = False
 
     @property
     def heading(self) -> str:

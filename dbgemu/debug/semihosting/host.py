@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -56,7 +56,7 @@ class Semihosting:
         self.console = console
         self.handles = Handles()
         self.clock = machine.board.clock
-        self.command_line = config.command_line
+        self._given_command_line = self.command_line = config.command_line
         self.epoch = config.epoch
         self.free_memory = config.free_memory
         #: the error number of the last call that failed
@@ -73,6 +73,15 @@ class Semihosting:
         self._files: FileSystem = NoFiles() if self._folder is None else self._folder
         machine.semihosting = self
         machine.cpu.take_semihosting(privileged=True, user=config.user)
+
+    def run_with(self, name: bytes, arguments: Sequence[bytes]) -> None:
+        """Let SYS_GET_CMDLINE tell of these ``arguments``; of those first given when there are none.
+
+        The program is ``name``, or what it was first called when that is empty.
+        """
+        first = self._given_command_line.partition(b" ")[0]
+        words = b" ".join((name or first, *arguments))
+        self.command_line = words if arguments else self._given_command_line
 
     def close(self) -> None:
         """Take no more calls; close all files."""

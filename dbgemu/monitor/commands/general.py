@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 
 import dbgemu
-from dbgemu.monitor.command import Argument, Command, CommandSet, Kind, Report
-from dbgemu.monitor.context import Context
+from dbgemu.monitor.command import Argument, Command, CommandError, CommandSet, Kind, Report
+from dbgemu.monitor.context import ConsoleSettings, Context
+
+#: lines that 'info history' shows when it is not told how many
+_HISTORY_LINES = 50
 
 
 def _help(context: Context, arguments: Sequence[str]) -> str:
@@ -16,13 +20,19 @@ def _help(context: Context, arguments: Sequence[str]) -> str:
     if not arguments:
         return _overview(commands)
     words = list(arguments)
+    group = [command for command in commands if command.group == " ".join(words)]
     below = [command for command in commands if command.name.split()[: len(words)] == words]
-    if len(below) > 1 or (below and below[0].name.split() != words):
+    if len(below) > 1:
+        return _lines(below)
+    if group and not below:
+        return _lines(group)
+    if below and below[0].name.split() != words:
         return _lines(below)
     command, _, _ = commands.find(" ".join(words))
     also = f"\nalso: {', '.join(command.aliases)}" if command.aliases else ""
+    again = "\nAn empty line runs it again." if command.repeatable else ""
     details = f"\n\n{command.details}" if command.details else ""
-    return f"{command.heading}\n    {command.help}{also}{details}"
+    return f"{command.heading}\n    {command.help}{also}{again}{details}"
 
 
 def _overview(commands: CommandSet) -> str:
@@ -51,6 +61,61 @@ def _info_version(context: Context, arguments: Sequence[str]) -> Report:
     return Report(f"dbgemu {dbgemu.__version__}", {"version": dbgemu.__version__})
 
 
+def _info_history(context: Context, arguments: Sequence[str]) -> Report:
+    count = _HISTORY_LINES
+    if arguments:
+        if not (arguments[0].isascii() and arguments[0].isdigit()) or arguments[0] == "0":
+            raise CommandError(f"'{arguments[0]}' is not a number of lines")
+        count = int(arguments[0])
+    lines = context.monitor.history.lines
+    first = max(0, len(lines) - count)
+    shown = list(enumerate(lines[first:], first + 1))
+    return Report(
+        "\n".join(f"{number:5}  {line}" for number, line in shown),
+        [{"number": number, "line": line} for number, line in shown],
+    )
+
+
+def _source(context: Context, arguments: Sequence[str]) -> str:
+    from dbgemu.monitor.scripts import run_script
+
+    run_script(context, Path(arguments[0]))
+    return ""
+
+
+def _echo(context: Context, arguments: Sequence[str]) -> str:
+    return f"{arguments[0] if arguments else ''}\n"
+
+
+# -- how a console behaves ---------------------------------------------------------------------------
+
+_ON_OFF = {"on": True, "off": False}
+
+
+def _settings(context: Context, what: str) -> ConsoleSettings:
+    if context.settings is None:
+        raise CommandError(f"'{what}' is for a console: there is none here")
+    return context.settings
+
+
+def _switch(word: str) -> bool:
+    try:
+        return _ON_OFF[word]
+    except KeyError:
+        raise CommandError(f"'{word}' is neither on nor off") from None
+
+
+def _set_pagination(context: Context, arguments: Sequence[str]) -> str:
+    _settings(context, "set pagination").pagination = _switch(arguments[0])
+    return ""
+
+
+def _terminal(context: Context, arguments: Sequence[str]) -> str:
+    settings = _settings(context, "terminal")
+    settings.terminal = None if arguments[0] == "auto" else _switch(arguments[0])
+    return ""
+
+
 COMMANDS = (
     Command(
         "help",
@@ -58,7 +123,47 @@ COMMANDS = (
         "list the commands, or tell about one",
         (Argument("command", Kind.COMMAND, optional=True, repeated=True),),
         aliases=("?",),
+        details="'help info' lists what info can show, 'help GROUP' the commands below that heading.",
     ),
-    Command("json", _json, "run a command, show what it found as JSON", (Argument("command", rest=True),)),
+    Command(
+        "json",
+        _json,
+        "run a command, show what it found as JSON",
+        (Argument("command", Kind.COMMAND, rest=True),),
+    ),
+    Command(
+        "source",
+        _source,
+        "run the commands in a file",
+        (Argument("file", Kind.FILE),),
+        details=(
+            "One command a line; # starts a comment line, and a backslash at the end joins a line with the\n"
+            "next. The first command that fails ends it, and is named with file and line. Scripts can run\n"
+            "others."
+        ),
+    ),
+    Command("echo", _echo, "print a text", (Argument("text", rest=True, optional=True),)),
     Command("info version", _info_version, "show the emulator's version"),
+    Command(
+        "info history",
+        _info_history,
+        "show the last lines that were typed at a prompt",
+        (Argument("count", optional=True),),
+    ),
+    Command(
+        "set pagination",
+        _set_pagination,
+        "stop long output after each page of the terminal, or do not",
+        (Argument("on|off", choices=("on", "off")),),
+    ),
+    Command(
+        "terminal",
+        _terminal,
+        "use escape sequences on this console, or plain text",
+        (Argument("on|off|auto", choices=("on", "off", "auto")),),
+        details=(
+            "'on' is for a terminal that cannot tell what it is: 'socat -,raw,echo=0 unix:PATH', a program\n"
+            "on a pty. It is taken to have 80 columns and 24 lines where it tells no size."
+        ),
+    ),
 )

@@ -76,6 +76,11 @@ def _quit(context: Context, arguments: Sequence[str]) -> str:
     return ""
 
 
+def _system_powerdown(context: Context, arguments: Sequence[str]) -> str:
+    context.session.quit()
+    return ""
+
+
 def _stop(context: Context, arguments: Sequence[str]) -> str:
     context.session.halt()
     return ""
@@ -90,7 +95,13 @@ COMMANDS = (
     Command("info registers", _info_registers, "show the CPU's registers, banked and cp15 too"),
     Command("info status", _info_status, "tell whether the guest runs"),
     Command("system_reset", _system_reset, "reset the board"),
+    Command(
+        "system_powerdown",
+        _system_powerdown,
+        "switch the board off, which ends the emulator",
+        details="The board's switch cuts the supply: the guest is not asked, as it is not on the board.",
+    ),
     Command("quit", _quit, "end the emulator", aliases=("q",)),
     Command("stop", _stop, "stop the guest"),
-    Command("cont", _cont, "let the guest run", aliases=("c", "continue")),
+    Command("cont", _cont, "let the guest run", aliases=("c",)),
 )

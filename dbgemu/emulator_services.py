@@ -1,0 +1,213 @@
+"""What the emulator does for the monitor beside the debug session: log, images, GDB server, snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from dbgemu.errors import OptionError
+from dbgemu.monitor.command import CommandError
+from dbgemu.monitor.services import Connection, Image
+
+if TYPE_CHECKING:
+    from dbgemu.debug.session import DebugSession
+    from dbgemu.debug.snapshots.book import Snapshots
+    from dbgemu.execution_log import ExecutionLog
+    from dbgemu.gdbstub.server import GdbServer
+    from dbgemu.host.backend import Chardev
+    from dbgemu.host.iothread import IoThread
+    from dbgemu.options import Options
+    from dbgemu.target.guest_log import GuestError
+
+_GUEST_ERRORS = frozenset(("guest_errors", "unimp"))
+
+
+class EmulatorServices:
+    """See :class:`dbgemu.monitor.services.Services`. Raises OptionError while the program starts."""
+
+    def __init__(self, options: Options, session: DebugSession) -> None:
+        self._options = options
+        self._session = session
+        #: what was opened, by what it is for
+        self.backends: dict[str, Chardev] = {}
+        self._items: frozenset[str] = frozenset()
+        self._stream: TextIO = sys.stderr
+        #: shows lines of the log on a console that has standard error's terminal; False when none has
+        self.on_terminal: Callable[[str], bool] = lambda text: False
+        self._execution_log: ExecutionLog | None = None
+        self._server: GdbServer | None = None
+        self._io: IoThread | None = None
+        self._run_command: Callable[[str], str] = str
+        if options.log_file is not None:
+            try:
+                self._stream = options.log_file.open("w", buffering=1)
+            except OSError as error:
+                message = f"-D: '{options.log_file}' cannot be written: {error.strerror}"
+                raise OptionError(message) from None
+        self._log(options.log_items)
+
+    def close(self) -> None:
+        """Close the log's file."""
+        if self._stream is not sys.stderr:
+            self._stream.close()
+
+    @property
+    def name(self) -> str:
+        """See :class:`Services`, also for the following."""
+        return self._options.name
+
+    # -- log -------------------------------------------------------------------------------------
+
+    @property
+    def log_items(self) -> frozenset[str]:
+        """What is logged."""
+        return self._items
+
+    def log(self, items: Iterable[str]) -> None:
+        """Log these and nothing else."""
+        self._session.call(lambda: self._log(frozenset(items)))
+
+    def _log(self, items: frozenset[str]) -> None:
+        machine = self._session.machine
+        listeners = machine.board.log.listeners
+        if self._items & _GUEST_ERRORS:
+            listeners.remove(self._guest_error)
+        if self._execution_log is not None:
+            self._execution_log.close()
+            self._execution_log = None
+        self._items = items
+        if items & _GUEST_ERRORS:
+            listeners.append(self._guest_error)
+        if items - _GUEST_ERRORS:
+            from dbgemu.execution_log import ExecutionLog  # with the disassembler, which takes its time
+
+            self._execution_log = ExecutionLog(machine, items - _GUEST_ERRORS, self._write_log)
+
+    def _guest_error(self, error: GuestError) -> None:
+        self._write_log(str(error))
+
+    def _write_log(self, line: str) -> None:
+        stream = self._stream
+        if stream is not sys.stderr or not stream.isatty() or not self.on_terminal(line + "\n"):
+            stream.write(line + "\n")
+
+    def log_to(self, path: Path | None) -> None:
+        """Log to a file, or to the terminal."""
+        stream: TextIO = sys.stderr
+        if path is not None:
+            try:
+                stream = path.open("w", buffering=1)
+            except OSError as error:
+                raise CommandError(f"'{path}' cannot be written: {error.strerror}") from None
+
+        def change() -> None:
+            before, self._stream = self._stream, stream
+            if before is not sys.stderr:
+                before.close()
+
+        self._session.call(change)
+
+    # -- the host's side ---------------------------------------------------------------------------
+
+    def images(self) -> Sequence[Image]:
+        """The image files in use."""
+        board = self._session.machine.board
+        files = (
+            (board.nand_chip.name, self._options.mtdblock),
+            (board.nor.name, self._options.pflash),
+        )
+        return [
+            Image(device, path, path.stat().st_size if path.exists() else 0, self._options.snapshot)
+            for device, path in files
+            if path is not None
+        ]
+
+    def connections(self) -> Sequence[Connection]:
+        """Everything that has a character back end."""
+        found = [Connection(name, backend.description) for name, backend in self.backends.items()]
+        if self._server is not None:
+            found.append(Connection("gdb", str(self._server.endpoint)))
+        return found
+
+    # -- GDB ---------------------------------------------------------------------------------------
+
+    def prepare_gdb(self, io: IoThread, run_command: Callable[[str], str]) -> None:
+        """Tell where the server is to run, and who executes what clients type after ``monitor``."""
+        self._io, self._run_command = io, run_command
+
+    def serve_gdb_at(self, where: str) -> str:
+        """Serve GDB there; where that is in fact. Raises OptionError."""
+        from dbgemu.gdbstub.server import GdbServer  # few runs need it
+
+        assert self._io is not None
+        io = self._io
+        server = GdbServer(
+            self._session,
+            where,
+            monitor=self._run_command,
+            program=self._options.kernel,
+            trace_folder=self._options.trace_dir,
+        )
+
+        self._on_loop(io, lambda: server.start(io.loop))
+        self._server = server
+        return str(server.endpoint)
+
+    def stop_gdb(self) -> None:
+        """Let every client go, and listen no more. Nothing happens where there is no server."""
+        server, self._server = self._server, None
+        if server is not None and self._io is not None:
+            self._on_loop(self._io, server.close)
+
+    @staticmethod
+    def _on_loop(io: IoThread, action: Callable[[], None]) -> None:
+        async def run() -> None:
+            action()
+
+        io.run(run())
+
+    def serve_gdb(self, where: str | None) -> str | None:
+        """Serve GDB there and nowhere else, or not at all."""
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise CommandError(
+                "a GDB client cannot move the server that it talks with: use a console for that"
+            )
+        if where is not None:
+            from dbgemu.gdbstub.endpoint import parse_endpoint
+
+            try:
+                parse_endpoint(where)
+            except OptionError as error:
+                raise CommandError(str(error)) from None
+        self.stop_gdb()
+        if where is None:
+            return None
+        try:
+            return self.serve_gdb_at(where)
+        except OptionError as error:
+            raise CommandError(str(error)) from None
+
+    # -- snapshots ---------------------------------------------------------------------------------
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        """The saved states."""
+        from dbgemu.debug.snapshots.book import Snapshots
+
+        return Snapshots(self._session, self._options.snapshots)
+
+    def load_at_start(self, name: str) -> None:
+        """Put the machine into a saved state. Raises OptionError."""
+        from dbgemu.debug.snapshots.container import SnapshotError
+
+        try:
+            for note in self.snapshots.load(name):
+                print(f"dbgemu: -loadvm: {note}", file=sys.stderr)
+        except SnapshotError as error:
+            raise OptionError(f"-loadvm: {error}") from None
