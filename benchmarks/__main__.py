@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import conditions, engine_speed, gdb_server, linux_boot, mmio, start_up
+from benchmarks import conditions, engine_speed, gdb_server, linux_boot, mmio, start_up, tracing
 from benchmarks.harness import Settings, split_command
 from benchmarks.report import BenchmarkError, Figure, as_json, environment, table
 
@@ -19,6 +19,7 @@ GROUPS: dict[str, tuple[Callable[[Settings], list[Figure]], str]] = {
     "start": (start_up.measure, "from exec to the first guest output and to the GDB port, against QEMU"),
     "gdb": (gdb_server.measure, "steps, registers and memory through the GDB server, against QEMU"),
     "conditions": (conditions.measure, "false breakpoint conditions through gdb, against QEMU"),
+    "tracing": (tracing.measure, "what recording executed blocks and device accesses costs, against QEMU"),
     "boot": (linux_boot.measure_boot, "the Linux guest to its prompt, then idle"),
     "devices": (linux_boot.measure_devices, "the same boot with every device access counted"),
 }

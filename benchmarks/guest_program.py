@@ -113,8 +113,10 @@ def _collect(cpu: Cpu, run_to_swi: Callable[[], None]) -> list[Mark]:
         marks.append(Mark(text.decode("ascii", "replace").strip(), seconds, cpu.instructions - before))
 
 
-def run_on_engine(elf: bytes, code: NativeCode | None = None) -> list[Mark]:
-    """Run a program on dbgemu's CPU with nothing but RAM."""
+def run_on_engine(
+    elf: bytes, code: NativeCode | None = None, prepare: Callable[[Cpu], None] = lambda cpu: None
+) -> list[Mark]:
+    """Run a program on dbgemu's CPU with nothing but RAM; ``prepare`` sees the CPU before it starts."""
     image = parse_image(elf, "the program")
     bus, ram = Bus(), Memory("ram", RAM_SIZE)
     bus.map(0, ram)
@@ -124,6 +126,7 @@ def run_on_engine(elf: bytes, code: NativeCode | None = None) -> list[Mark]:
     cpu = Cpu(bus, code)
     cpu.write_register("pc", image.entry or 0)
     cpu.add_breakpoint(_SWI_VECTOR)
+    prepare(cpu)
 
     def run_to_swi() -> None:
         if cpu.run(_MOST_INSTRUCTIONS) is not StopCode.BREAKPOINT:
@@ -155,14 +158,14 @@ def have_qemu() -> bool:
     return shutil.which(QEMU) is not None
 
 
-def run_on_qemu(elf: bytes) -> list[Mark]:
-    """Run a program on ``qemu-system-arm -M versatilepb``."""
+def run_on_qemu(elf: bytes, *options: str) -> list[Mark]:
+    """Run a program on ``qemu-system-arm -M versatilepb``, with further ``options``."""
     with tempfile.NamedTemporaryFile(suffix=".elf") as file:
         file.write(elf)
         file.flush()
         command = [QEMU, "-M", "versatilepb", "-display", "none", "-serial", "null", "-monitor", "none"]
         process = subprocess.Popen(
-            [*command, "-semihosting", "-kernel", file.name],
+            [*command, "-semihosting", "-kernel", file.name, *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -3,5 +3,9 @@
 from __future__ import annotations
 
 
-class OptionError(ValueError):
+class Error(Exception):
+    """The base of what scripts catch; ``str()`` is one clear sentence."""
+
+
+class OptionError(Error, ValueError):
     """A user's input that cannot be used; ``str()`` is one clear sentence."""

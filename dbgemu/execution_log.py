@@ -1,6 +1,6 @@
-"""A machine that logs what it executes: ``-d in_asm,exec,cpu,int``, with QEMU's names.
+"""Logging what a machine executes: ``-d in_asm,exec,cpu,int``, with QEMU's names.
 
-It executes one instruction at a time, which costs nothing to a :class:`Machine` that logs nothing.
+It executes one instruction at a time, which costs nothing to a :class:`Machine` that is not logged.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import capstone
 from dbgemu.engine.cpu import TranslationFault
 from dbgemu.machine import Machine
 from dbgemu.target.arm.core import Vector
-from dbgemu.target.arm.state import F, StopCode, T
+from dbgemu.target.arm.state import F, I, StopCode, T
 from dbgemu.target.bus import BusError
-from dbgemu.target.mini2440 import Mini2440
 
 #: the items that need this machine
 EXECUTION_ITEMS = frozenset(("in_asm", "exec", "cpu", "int"))
@@ -31,12 +30,12 @@ _SYNCHRONOUS = {
 }
 
 
-class LoggedMachine(Machine):
-    """A machine that hands a line to ``write`` for each event of the ``items`` that it executes."""
+class ExecutionLog:
+    """Hands a line to ``write`` for each event of ``items`` that ``machine`` executes, until closed."""
 
-    def __init__(
-        self, board: Mini2440, *, items: Iterable[str], write: Callable[[str], None], warp: bool = False
-    ) -> None:
+    def __init__(self, machine: Machine, items: Iterable[str], write: Callable[[str], None]) -> None:
+        self._machine = machine
+        self.cpu = machine.cpu
         self._write = write
         chosen = set(items)
         self._exec, self._cpu, self._int = ("exec" in chosen, "cpu" in chosen, "int" in chosen)
@@ -44,13 +43,24 @@ class LoggedMachine(Machine):
         self._seen: set[tuple[int, bytes]] = set()
         self._arm = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_ARM)
         self._thumb = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB)
-        super().__init__(board, warp=warp)
+        #: a trace may be recorded at the same time
+        self._beneath = machine.execute
+        self._closed = False
+        machine.execute = self._execute
+
+    def close(self) -> None:
+        """Log nothing more."""
+        self._closed = True
+        if self._machine.execute == self._execute:
+            self._machine.execute = self._beneath
 
     def _execute(self, limit: int, resume: bool) -> StopCode:
+        if self._closed:  # somebody else stands in front
+            return self._beneath(limit, resume)
         cpu = self.cpu
-        pc, before, interrupt = cpu.pc, cpu.instructions, cpu.state.interrupts
+        pc, before, interrupt = cpu.pc, cpu.instructions, cpu.state.interrupts & (I | F)
         self._before(pc)
-        code = super()._execute(min(limit, before + 1), resume)
+        code = self._beneath(min(limit, before + 1), resume)
         if self._int and cpu.instructions != before:
             self._after(pc, interrupt)
         return code

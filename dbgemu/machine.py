@@ -6,10 +6,10 @@ import hashlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from typing import Any, Protocol
 
 from dbgemu.engine.cpu import Cpu, WatchHit
 from dbgemu.engine.native import NativeCode
@@ -101,12 +101,16 @@ class Machine:
         self._catch_requested = False
         #: called when the guest, not a debugger, has reset the board
         self.on_guest_reset: list[Callable[[], None]] = []
+        #: lets the CPU execute up to a count, or less: who looks on at each instruction puts itself here
+        self.execute: Callable[[int, bool], StopCode] = self.execute_freely
         #: inside :meth:`step`
         self._stepping = False
         #: the pc of a guest that idles
         self._idle_pc: int | None = None
         #: host time (s) minus virtual time (s)
         self._epoch = 0.0
+        #: one more each time when the guest finds itself elsewhere: what it waited for is past then
+        self._generation = 0
         board.on_request = self._request
         board.irq.connect(self.cpu.set_irq)
         board.fiq.connect(self.cpu.set_fiq)
@@ -136,12 +140,19 @@ class Machine:
         self._catch_requested = True
         self.cpu.request_attention()
 
+    @property
+    def asleep(self) -> bool:
+        """The guest has switched the chip to SLEEP."""
+        return PowerRequest.SLEEP in self._requests
+
     # -- with the lock ---------------------------------------------------------------------------
 
     def reset(self) -> None:
         """The system reset: the next run starts at the reset vector, or what was loaded."""
         with self.lock:
+            self._generation += 1
             self._idle_pc = None
+            self._requests.clear()
             self._catch_requested = False
             self.board.reset()
             self.cpu.reset()
@@ -157,12 +168,42 @@ class Machine:
         """
         with self.lock:
             digest = hashlib.sha256()
-            states = {name: device.save() for name, device in self.board.devices.items()}
-            for part in (self.cpu.save(), self.board.clock.save(), states):
+            board = self.board
+            for part in (self.cpu.save(), board.clock.save(), board.save()["devices"]):
                 digest.update(repr(part).encode())
-            for memory in (self.board.sdram, self.board.sram):
+            for page, data in board.nand_chip.cells.used().items():
+                digest.update(page.to_bytes(4, "little") + data)
+            for memory in (board.sdram, board.sram, board.nor.memory):
                 digest.update(memory.data)
             return digest.hexdigest()
+
+    def save(self) -> dict[str, Any]:
+        """The state of CPU, clock and devices as plain data: all but the contents of memories and flash."""
+        with self.lock:
+            return {
+                "cpu": self.cpu.save(),
+                "clock": self.board.clock.save(),
+                "board": self.board.save(),
+                "idle_pc": self._idle_pc,
+                "idle_requested": self.cpu.idle_requested,
+                "requests": sorted(request.name for request in self._requests),
+            }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Put back what :meth:`save` gave; memories and flash are put back apart from it."""
+        with self.lock:
+            self._generation += 1
+            self.cpu.load(state["cpu"])
+            self.board.clock.load(state["clock"])
+            self.board.load(state["board"])
+            self._idle_pc = state["idle_pc"]
+            self._requests = {PowerRequest[name] for name in state["requests"]}
+            self._catch_requested = False
+            if state["idle_requested"]:
+                self.cpu.request_idle()
+            if self.semihosting is not None:
+                self.semihosting.reset()
+            self._epoch = time.monotonic() - self.board.clock.now / NS_PER_SECOND
 
     def run(self, instructions: int | None = None) -> Stop:
         """Execute until a stop, at most ``instructions``; idle time is paced to the host's clock.
@@ -192,8 +233,8 @@ class Machine:
                 self._stepping = False
                 self.cpu.mask_interrupts(False)
 
-    def _execute(self, limit: int, resume: bool) -> StopCode:
-        """Let the CPU execute up to the count ``limit``, or less; subclasses may look on."""
+    def execute_freely(self, limit: int, resume: bool) -> StopCode:
+        """Let the CPU execute up to the count ``limit``."""
         return self.cpu.run(limit, resume=resume)
 
     def _run_until(self, end: int) -> StopReason:
@@ -224,7 +265,7 @@ class Machine:
             if deadline is not None:
                 limit = min(end, cpu.instructions + clock.instructions_until(deadline))
             before = cpu.instructions
-            code = self._execute(limit, resume)
+            code = self.execute(limit, resume)
             # a request may have stopped the run before it got past the first instruction
             resume = resume and cpu.instructions == before
             if code is StopCode.BREAKPOINT:
@@ -248,9 +289,12 @@ class Machine:
         For a semihosting call, on the machine's thread. What is posted is run: only that makes it ready.
         """
         end: float | None = None
+        generation = self._generation
         while True:
             self._wake.clear()
             self._run_posted()
+            if generation != self._generation:
+                return False
             if ready():
                 return True
             if self._stop_requested and end is None:
@@ -278,7 +322,6 @@ class Machine:
             self._requests.clear()
             self._reset_by_guest()
         elif PowerRequest.SLEEP in self._requests:
-            self._requests.clear()
             self._sleep()
 
     def _reset_by_guest(self) -> None:
@@ -294,24 +337,28 @@ class Machine:
         A stop leaves the machine idle: the next run goes on here, unless a debugger moved the pc.
         """
         self._idle_pc = self.cpu.pc
+        generation = self._generation
         while not self._stepping and not self.cpu.interrupt_requested and not self._requests:
             if self._stop_requested or self._catch_requested:
                 return
             self._pass_time()
+            if generation != self._generation:
+                return
         self._idle_pc = None
         self.board.clkpwr.wake_up()
 
     def _sleep(self) -> None:
         """Let time pass until something wakes the chip, which then is reset (UM 7-15)."""
+        generation = self._generation
         while not (
             self._stepping or self._stop_requested or self._catch_requested or self.board.wake_requested()
         ):
             self._pass_time()
+            if generation != self._generation:
+                return
         if self.board.wake_requested():
             self.board.prepare_wake_up()
             self._reset_by_guest()
-        else:
-            self._requests.add(PowerRequest.SLEEP)
 
     def _pass_time(self) -> None:
         """Skip to the next deadline, or wait for it or for input from outside."""

@@ -18,7 +18,8 @@ BELOW = {
     "machine": {"engine", "target"},
     "host": {"errors", "target"},
     "debug": {"errors", "machine", "engine", "target"},
-    "monitor": {"errors", "debug", "machine", "engine", "target", "host"},
+    "trace": {"errors", "debug", "machine", "engine", "target"},
+    "monitor": {"errors", "trace", "debug", "machine", "engine", "target", "host"},
     "gdbstub": {"errors", "debug", "machine", "engine", "target"},
     "demo": {"errors", "target"},
 }

@@ -6,10 +6,12 @@ import ctypes
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from dbgemu.engine.breakpoint_map import BreakpointMap, address_of, reserve
+from dbgemu.engine.code_tables import CodeTables
 from dbgemu.engine.condition_table import ConditionTable
+from dbgemu.engine.cpu_registers import CpuRegisters
 from dbgemu.engine.layout import (
     ARM_KEYS,
     CONDITIONS,
@@ -21,7 +23,8 @@ from dbgemu.engine.layout import (
     uniform_table,
 )
 from dbgemu.engine.native import NativeCode, load_interpreter
-from dbgemu.target.arm.cp15 import CONTROL_MMU, CONTROL_RESET, CP15_REGISTERS, TTB_MASK, Cp15Register
+from dbgemu.engine.translation_listener import TranslationListener
+from dbgemu.target.arm.cp15 import CONTROL_MMU, CONTROL_RESET, TTB_MASK
 from dbgemu.target.arm.mmu import (
     ACCESS_USER,
     FAULT_NAMES,
@@ -30,34 +33,28 @@ from dbgemu.target.arm.mmu import (
 )
 from dbgemu.target.arm.state import (
     ARCHITECTURAL_FIELDS,
-    BANK_NAMES,
-    BANK_OF_MODE,
     DATA_TLB_ENTRIES,
     EXIT_CATCH,
     EXIT_DEVICE,
     EXIT_IDLE,
     EXIT_STOP,
     FETCH_TLB_ENTRIES,
-    FIQ_BANK,
     MAX_WATCHPOINTS,
+    OBSERVED,
     PAGE_SIZE,
     SEMIHOSTING_PRIVILEGED,
     SEMIHOSTING_USER,
     WATCH_PHYSICAL,
     WATCH_READ,
     WATCH_WRITE,
-    C,
     CpuState,
     DataTlbEntry,
     F,
     FetchTlbEntry,
     I,
     Mode,
-    N,
     StopCode,
     T,
-    V,
-    Z,
     access_key,
     offset,
 )
@@ -68,7 +65,22 @@ _TLB_BYTES = 2 * (
     DATA_TLB_ENTRIES * ctypes.sizeof(DataTlbEntry) + FETCH_TLB_ENTRIES * ctypes.sizeof(FetchTlbEntry)
 )
 
-_ALIASES = {"sp": "r13", "lr": "r14"}
+
+#: a limit that every count is above
+_NEVER = -(1 << 63)
+
+
+class Translation(Protocol):
+    """Who translates hot code: called in front of each stretch of execution."""
+
+    def attend(self) -> None:
+        """Take what has become hot, and put in what has been translated."""
+
+    def check(self) -> None:
+        """Memory may have become another, or what is watched: translated code that no longer holds goes."""
+
+#: a domain access control register that has every domain follow its pages' permissions
+_ALL_CLIENTS = 0x55555555
 
 
 class TranslationFault(Exception):
@@ -91,24 +103,29 @@ class WatchHit:
     physical: int | None = field(default=None, compare=False)
 
 
-class Cpu:
+class Cpu(CpuRegisters):
     """An ARM920T on a bus. All of it is for one thread at a time, :meth:`request_exit` excepted."""
 
     def __init__(self, bus: Bus, code: NativeCode | None = None) -> None:
         self.bus = bus
         self._code = code if code is not None else load_interpreter()
-        self.state = CpuState()
-        self._state_address = ctypes.addressof(self.state)
+        super().__init__(CpuState())
         # ctypes finds a structure's field by name; for what runs at each device access, views do faster
         raw = memoryview(self.state).cast("B")
         self._longs = raw[: len(raw) & ~7].cast("q")
         self._count_now = offset("count_now") // 8
         self._limit = offset("limit") // 8
+        self._fast_limit = offset("fast_limit") // 8
+        #: where the run is to stop: generated code may be told less
+        self._wanted_limit = 0
+        #: who translates hot code
+        self.translation: Translation | None = None
         self._watch_resume_count = offset("watch_resume_count") // 8
         self._longs[self._watch_resume_count] = -1
         self._error: BaseException | None = None
         self._interrupts_masked = False
         self._breakpoints = BreakpointMap()
+        self.translation_listener: TranslationListener | None = None
         #: made when it is first needed
         self._physical_breakpoints: BreakpointMap | None = None
         self._watches: list[tuple[int, int, int]] = []
@@ -140,6 +157,7 @@ class Cpu:
         state.breakpoint_bits = address_of(self._breakpoints.bits)
         #: breakpoints with one of these are passed by natively while it is false
         self.conditions = ConditionTable(state, code)
+        self.code_tables = CodeTables(state, code)
 
     # -- running -------------------------------------------------------------------------------
 
@@ -159,6 +177,7 @@ class Cpu:
         self._write_control(self._state_address, I | F | Mode.SVC)
         self.take_caught()
         self.flush_tlbs()
+        self._check_translation()
 
     def run(self, limit: int, *, resume: bool = True) -> StopCode:
         """Execute until ``instructions`` is ``limit``, or a stop before that.
@@ -167,15 +186,23 @@ class Cpu:
         what stopped the last run. What a device's code raised inside is raised here.
         """
         state, longs = self.state, self._longs
-        longs[self._limit] = limit
         state.resume_count = longs[self._count_now] if resume else -1
         if not resume:
             longs[self._watch_resume_count] = -1
-        self._run(self._state_address)
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        return StopCode(state.stop_reason)
+        self._wanted_limit = limit
+        translation = self.translation
+        while True:
+            if translation is not None:
+                translation.attend()
+            longs[self._limit] = longs[self._fast_limit] = self._wanted_limit
+            self._run(self._state_address)
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            reason = StopCode(state.stop_reason)
+            # a run that ends before its limit was only interrupted for the translator
+            if reason is not StopCode.LIMIT or longs[self._count_now] >= self._wanted_limit:
+                return reason
 
     @property
     def instructions(self) -> int:
@@ -190,15 +217,25 @@ class Cpu:
     @property
     def limit(self) -> int:
         """The count at which the present run stops; writing it from a device access moves it."""
-        return self._longs[self._limit]
+        return self._wanted_limit
 
     @limit.setter
     def limit(self, value: int) -> None:
-        self._longs[self._limit] = value
+        self._wanted_limit = value
+        self._longs[self._limit] = self._longs[self._fast_limit] = value
 
     def request_exit(self) -> None:
         """Make :meth:`run` return soon; from any thread."""
         self.state.exit_request[EXIT_STOP] = 1
+        self.interrupt_translated()
+
+    def interrupt_translated(self) -> None:
+        """Make translated code leave to tier 0 soon, which looks at requests; from any thread."""
+        self._longs[self._fast_limit] = _NEVER
+
+    def interrupt_for_translation(self) -> None:
+        """Let :attr:`translation` attend soon; from any thread."""
+        self._longs[self._limit] = self._longs[self._fast_limit] = _NEVER
 
     def request_attention(self) -> None:
         """Make :meth:`run` return at the next block; from a device's code."""
@@ -207,6 +244,11 @@ class Cpu:
     def request_idle(self) -> None:
         """Idle from the next block on, as wait-for-interrupt does; from a device's code."""
         self.state.exit_request[EXIT_IDLE] = 1
+
+    @property
+    def idle_requested(self) -> bool:
+        """Idling was requested and has not been taken."""
+        return bool(self.state.exit_request[EXIT_IDLE])
 
     def take_requests(self) -> tuple[bool, bool]:
         """Whether a stop and idling were requested since the last call."""
@@ -267,7 +309,8 @@ class Cpu:
         """Hold interrupts back regardless of the CPSR (single steps), or let them through again."""
         state = self.state
         self._interrupts_masked = masked
-        state.interrupts = 0 if masked else state.interrupt_lines & ~state.control & (I | F)
+        taken = 0 if masked else state.interrupt_lines & ~state.control & (I | F)
+        state.interrupts = state.interrupts & OBSERVED | taken
 
     def _read_device(self, address: int, size: int) -> int:
         try:
@@ -306,10 +349,15 @@ class Cpu:
             self._set_pages(base, size, entry)
         self._mapped = wanted
         self.flush_tlbs()
+        self._check_translation()
 
     def _set_pages(self, base: int, size: int, entry: int) -> None:
         first, count = base >> PHYSICAL_PAGE_BITS, size >> PHYSICAL_PAGE_BITS
         self._page_words[first : first + count] = memoryview(array("Q", [entry]) * count)
+
+    def physical_page(self, address: int) -> int:
+        """The entry for physical ``address`` of the page table that generated code uses."""
+        return self._page_words[address >> PHYSICAL_PAGE_BITS]
 
     def flush_tlbs(self) -> None:
         """Forget every translation."""
@@ -319,16 +367,18 @@ class Cpu:
         """The physical address of virtual ``address`` in the current mapping; nothing is changed.
 
         With ``table`` in the mapping of the translation table at that physical address, as with the MMU
-        on. TranslationFault when a privileged (or ``user``) read would fault.
+        on and every domain open: Linux closes its programs' while it has no business there.
+        TranslationFault when a privileged (or ``user``) read would fault.
         """
         if table is not None:
             state = self.state
-            kept = state.ttb, state.cp15_control
+            kept = state.ttb, state.cp15_control, state.dacr
             state.ttb, state.cp15_control = table & TTB_MASK, state.cp15_control | CONTROL_MMU
+            state.dacr = _ALL_CLIENTS
             try:
                 return self.translate(address, user=user)
             finally:
-                state.ttb, state.cp15_control = kept
+                state.ttb, state.cp15_control, state.dacr = kept
         result = self._walk(self._state_address, address & 0xFFFFFFFF, ACCESS_USER if user else 0)
         if result & RESULT_FAULT:
             status = result >> RESULT_STATUS_SHIFT & 0xFF
@@ -437,6 +487,19 @@ class Cpu:
             entry.first, entry.last, entry.kinds = first, last, kinds
         self.state.watch_count = len(self._watches)
         self.flush_tlbs()
+        self._check_translation()
+
+    def read_watches(self) -> list[tuple[int, int, bool]]:
+        """(first, last, physical) of the ranges whose reads are watched."""
+        return [
+            (first, last, bool(kinds & WATCH_PHYSICAL))
+            for first, last, kinds in self._watches
+            if kinds & WATCH_READ
+        ]
+
+    def _check_translation(self) -> None:
+        if self.translation is not None:
+            self.translation.check()
 
     @property
     def watch_hit(self) -> WatchHit:
@@ -454,104 +517,6 @@ class Cpu:
         state = self.state
         state.watch_resume_key = access_key(state.watch_address, state.watch_kind)
 
-    # -- registers -------------------------------------------------------------------------------
-
-    @property
-    def cp15_registers(self) -> dict[str, Cp15Register]:
-        """The system control registers, by the names that read_register takes."""
-        return CP15_REGISTERS
-
-    @property
-    def pc(self) -> int:
-        """The address of the next instruction."""
-        return int(self.state.pc)
-
-    @property
-    def current_pc(self) -> int:
-        """Inside a device access: the address of the instruction that makes it."""
-        return int(self.state.r[15]) - (4 if self.state.control & T else 8) & 0xFFFFFFFF
-
-    @property
-    def cpsr(self) -> int:
-        """The CPSR put together."""
-        state = self.state
-        flags = (state.n & N) | (Z if state.z == 0 else 0) | (C if state.c else 0)
-        return int(flags | (V if state.v >> 31 else 0) | state.control)
-
-    @cpsr.setter
-    def cpsr(self, value: int) -> None:
-        state = self.state
-        state.n = value & N
-        state.z = 0 if value & Z else 1
-        state.c = 1 if value & C else 0
-        state.v = N if value & V else 0
-        self._write_control(self._state_address, value & 0xFF)
-        self.take_caught()  # a debugger's change of mode is none of the guest's
-
-    def _place(self, name: str) -> tuple[Any, int]:
-        """The array and index in the state of a core or banked register."""
-        state = self.state
-        base, _, mode = name.partition("_")
-        present = BANK_OF_MODE[state.control & 15]
-        if base == "spsr" and mode != "usr":
-            return state.spsr, BANK_NAMES.index(mode) if mode else present
-        if not base.startswith("r") or not base[1:].isdigit() or int(base[1:]) > 15:
-            raise KeyError(f"there is no register {name!r}")
-        number = int(base[1:])
-        if not mode:
-            return state.r, number
-        bank = BANK_NAMES.index(mode)
-        if number in (13, 14):
-            return (state.r, number) if bank == present else ((state.r13, state.r14)[number - 13], bank)
-        if 8 <= number <= 12 and bank in (0, FIQ_BANK):
-            active = (bank == FIQ_BANK) == (present == FIQ_BANK)
-            return (state.r, number) if active else (state.r8_r12[bank], number - 8)
-        raise KeyError(f"register {name!r} is not banked")
-
-    def read_register(self, name: str) -> int:
-        """A register by name: r0 to r15, sp, lr, pc, cpsr, spsr, r13_irq, spsr_irq, r8_fiq, dfsr, ...
-
-        KeyError when there is no such register.
-        """
-        if name in ("pc", "r15"):
-            return self.pc
-        if name == "cpsr":
-            return self.cpsr
-        if name in CP15_REGISTERS:
-            register = CP15_REGISTERS[name]
-            return register.constant if register.field is None else int(getattr(self.state, register.field))
-        array_, index = self._find(name)
-        return int(array_[index])
-
-    def read_core(self) -> tuple[int, ...]:
-        """r0 to r14, the pc and the CPSR: what debuggers ask for at each stop, at once."""
-        state = self.state
-        return (*state.r[:15], state.pc, self.cpsr)
-
-    def write_register(self, name: str, value: int) -> None:
-        """Write a register by name; a constant one (midr) stays. KeyError as for reading."""
-        value &= 0xFFFFFFFF
-        if name in ("pc", "r15"):
-            # bit 1 too: a debugger may write the pc first, and only then the CPSR with its T bit
-            self.state.pc = value & ~1
-        elif name == "cpsr":
-            self.cpsr = value
-        elif name in CP15_REGISTERS:
-            register = CP15_REGISTERS[name]
-            if register.field is not None:
-                value = (value & register.writable) | register.read_as_one
-                setattr(self.state, register.field, value)
-                self.flush_tlbs()
-        else:
-            array_, index = self._find(name)
-            array_[index] = value
-
-    def _find(self, name: str) -> tuple[Any, int]:
-        try:
-            return self._place(_ALIASES.get(name, name))
-        except ValueError:
-            raise KeyError(f"there is no register {name!r}") from None
-
     # -- snapshots -------------------------------------------------------------------------------
 
     def save(self) -> dict[str, Any]:
@@ -568,10 +533,12 @@ class Cpu:
         for name in ARCHITECTURAL_FIELDS:
             ctypes.memmove(self._state_address + offset(name), saved[name], len(saved[name]))
         self.state.count = self.state.count_now = saved["instructions"]
+        self.state.exit_request[EXIT_IDLE] = 0
         self._longs[self._watch_resume_count] = -1
         self._write_control(self._state_address, self.state.control)
         self.take_caught()
         self.flush_tlbs()
+        self._check_translation()
 
 
 def _handler_table(code: NativeCode) -> array[int]:

@@ -1,6 +1,6 @@
 """The way between blocks: entering, leaving, interrupts, exceptions, breakpoints.
 
-Functions of convention ``tailcc`` pass control on and never return to their caller: an instruction
+Functions of convention ``preserve_nonecc`` pass control on and never return to their caller: an instruction
 handler ends in a tail call of the next one. Their arguments stay in host registers:
 
 =======  =====================================================================================
@@ -19,6 +19,7 @@ from functools import partial
 
 from dbgemu.engine.condition_table import FALSE
 from dbgemu.engine.conditions import emit_lookup
+from dbgemu.engine.dispatch import emit_count, emit_go, emit_go_any, emit_hot, emit_probe
 from dbgemu.engine.ir import LIKELY, UNLIKELY
 from dbgemu.engine.layout import (
     ARM_KEYS_SLOT,
@@ -26,7 +27,7 @@ from dbgemu.engine.layout import (
     THUMB_SLOT,
 )
 from dbgemu.engine.memory_paths import bit_of, resuming
-from dbgemu.engine.routines import PARAMETERS, PASSED, RoutineCore, emit_function
+from dbgemu.engine.routines import CONVENTION, PARAMETERS, PASSED, RoutineCore, emit_function
 from dbgemu.target.arm.core import Vector
 from dbgemu.target.arm.mmu import walk
 from dbgemu.target.arm.semantics.conditions import condition_holds
@@ -39,12 +40,19 @@ from dbgemu.target.arm.state import (
     SEMIHOSTING_PRIVILEGED,
     SEMIHOSTING_THUMB,
     SEMIHOSTING_USER,
+    TRACE_EXCEPTIONS,
+    TRACE_FAULTS,
+    TRACE_INTERRUPTS,
     F,
+    I,
     Mode,
     StopCode,
     T,
 )
 from dbgemu.target.arm.value import Value
+
+#: events that exceptions are
+_TRACED = TRACE_EXCEPTIONS | TRACE_INTERRUPTS | TRACE_FAULTS
 
 
 class FlowCore(RoutineCore):
@@ -56,9 +64,9 @@ class FlowCore(RoutineCore):
         self.suffix = "thumb" if thumb else "arm"
         self.instruction_size = 2 if thumb else 4
 
-    def tail(self, function: str, extra: str = "", convention: str = "tailcc") -> None:
+    def tail(self, function: str, extra: str = ", i32 poison") -> None:
         """End in a tail call."""
-        self.line(f"musttail call {convention} void {function}({PASSED}{extra})")
+        self.line(f"musttail call {CONVENTION} void {function}({PASSED}{extra})")
         self.end("ret void")
 
     def here(self) -> Value:
@@ -101,7 +109,7 @@ class FlowCore(RoutineCore):
         """Go to the handler in ``slot`` of ``table``."""
         place = self.op(f"getelementptr ptr, ptr {table}, i64 {slot}", 64)
         function = self.op(f"load ptr, ptr {place}", 64)
-        self.line(f"musttail call tailcc void {function}({passed}, i32 {word})")
+        self.line(f"musttail call {CONVENTION} void {function}({passed}, i32 {word})")
         self.end("ret void")
 
     def next(self, end: str = "%he") -> None:
@@ -113,7 +121,7 @@ class FlowCore(RoutineCore):
         )
         self.label(refill)
         passed = f"ptr %s, ptr {following}, ptr {end}, i64 %add, ptr %tab"
-        self.line(f"musttail call tailcc void @refill_{self.suffix}({passed})")
+        self.line(f"musttail call {CONVENTION} void @refill_{self.suffix}({passed}, i32 poison)")
         self.end("ret void")
         self.label(go)
         self.dispatch(host=str(following), end=end)
@@ -134,23 +142,65 @@ class FlowCore(RoutineCore):
 
 def _begin(core: FlowCore) -> None:
     """Begin a block at ``%pc``: see to requests, the budget and the fetch TLB. The count is settled."""
+    pc, left = _heed(core)
+    _look_up(core, pc, left, lambda: emit_probe(core, pc, core.thumb))
+
+
+def _interpret(core: FlowCore) -> None:
+    """As _begin, but tier 0 executes the block."""
+    _look_up(core, *_heed(core))
+
+
+def _missed(core: FlowCore) -> None:
+    """As _begin, where the jump cache has just been looked at in vain."""
+    pc, left = _heed(core)
+    entry = _fetch_entry(core, pc)
+    for _ in core.when(core.op(f"load i32, ptr {entry}", 32).ne(pc & -PAGE_SIZE)):
+        # it was in vain because this translation was missing
+        _fill(core, pc)
+        core.tail(f"@begin_{core.suffix}", f", i32 {pc}")
+    _look_up(core, pc, left, lambda: emit_count(core, pc, core.thumb))
+
+
+def _heed(core: FlowCore) -> tuple[Value, Value]:
+    """See to requests and the budget in front of ``%pc``; gives it, and how many instructions are left."""
     pc = Value(core, "%pc")
     attention = core.op(f"load i64, ptr {core.address_of('exit_request')}", 64)
     left = core.get64("limit") - core.get64("count")
-    slow, go, miss, hit = (core.name("L") for _ in range(4))
+    slow, go = core.name("L"), core.name("L")
     core.end(f"br i1 {attention.ne(0) | left.slt(1)}, label %{slow}, label %{go}, {UNLIKELY}")
     core.label(slow)
     core.tail(f"@attend_{core.suffix}", f", i32 {pc}")
     core.label(go)
+    return pc, left
+
+
+def _fetch_entry(core: FlowCore, pc: Value) -> Value:
     index = ((pc >> PAGE_BITS) & (FETCH_TLB_ENTRIES - 1)).zext(64)
-    entry = core.op(f"getelementptr [32 x i8], ptr {core.get_pointer('fetch_tlb')}, i64 {index}", 64)
-    tag = core.op(f"load i32, ptr {entry}", 32)
-    core.end(f"br i1 {tag.eq(pc & -PAGE_SIZE)}, label %{hit}, label %{miss}, {LIKELY}")
-    core.label(miss)
+    return core.op(f"getelementptr [32 x i8], ptr {core.get_pointer('fetch_tlb')}, i64 {index}", 64)
+
+
+def _fill(core: FlowCore, pc: Value) -> None:
+    """Let the fetch TLB have the page of ``pc``, or take the abort."""
     failed = core.op(f"call preserve_mostcc i64 @slow_fetch(ptr %s, i32 {pc})", 64)
     for _ in core.when(failed.ne(0)):
         core.tail("@prefetch_abort", f", i32 {pc}")
+
+
+def _look_up(core: FlowCore, pc: Value, left: Value, found: Callable[[], None] | None = None) -> None:
+    """Execute from ``pc`` on, at most ``left`` instructions, where the fetch TLB finds it.
+
+    ``found`` emits what is to be done once it has.
+    """
+    miss, hit = core.name("L"), core.name("L")
+    entry = _fetch_entry(core, pc)
+    tag = core.op(f"load i32, ptr {entry}", 32)
+    core.end(f"br i1 {tag.eq(pc & -PAGE_SIZE)}, label %{hit}, label %{miss}, {LIKELY}")
+    core.label(miss)
+    _fill(core, pc)
     core.label(hit)
+    if found is not None:
+        found()
     core.set("block_pc", pc)
     addend = core.op(f"load i64, ptr {core.op(f'getelementptr i8, ptr {entry}, i64 8', 64)}", 64)
     table = core.op(f"load ptr, ptr {core.op(f'getelementptr i8, ptr {entry}, i64 16', 64)}", 64)
@@ -159,8 +209,13 @@ def _begin(core: FlowCore) -> None:
     core.run_from(pc, host, left, str(bias), str(table))
 
 
+def _execute(core: FlowCore) -> None:
+    """Go on at ``%pc``, whose block has been seen; the count is settled and below the limit."""
+    _look_up(core, Value(core, "%pc"), core.get64("limit") - core.get64("count"))
+
+
 def _attend(core: FlowCore) -> None:
-    """Stop on request or at the limit; otherwise take the interrupt that is pending."""
+    """Stop on request or at the limit; take the interrupt that is pending; else somebody observes."""
     pc = Value(core, "%pc")
     request = core.op(f"load i32, ptr {core.address_of('exit_request')}", 32)
     for _ in core.when(request.ne(0)):
@@ -169,6 +224,9 @@ def _attend(core: FlowCore) -> None:
         core.stop(pc, StopCode.REQUEST)
     for _ in core.when((core.get64("limit") - core.get64("count")).slt(1)):
         core.stop(pc, StopCode.LIMIT)
+    for _ in core.when((core.get("interrupts") & (I | F)).eq(0)):
+        core.line(f"call void {core.get_pointer('trace_block')}(ptr %s, i32 {pc | int(core.thumb)})")
+        core.tail(f"@execute_{core.suffix}", f", i32 {pc}")
     fiq = (core.get("interrupts") & F).ne(0)
     offset = fiq.select(Vector.FIQ.offset, Vector.IRQ.offset)
     mode = fiq.select(Vector.FIQ.mode, Vector.IRQ.mode)
@@ -178,6 +236,8 @@ def _attend(core: FlowCore) -> None:
 
 def _begin_exception(core: FlowCore, vector: Value, offset: Value) -> None:
     """Go on at the vector, unless debuggers catch this exception; the count is settled."""
+    for _ in core.when((core.get("trace_kinds") & _TRACED).ne(0)):
+        core.line(f"call void {core.get_pointer('trace_exception')}(ptr %s, i32 {offset}, i32 {vector})")
     bit = core.const(1) << (offset >> 2)
     for _ in core.when((core.get("catch_vectors") & bit).ne(0)):
         core.set("caught", core.get("caught") | bit)
@@ -198,6 +258,7 @@ def _enter(core: FlowCore) -> None:
     near = ((pc ^ here) >> PAGE_BITS).eq(0) & attention.eq(0) & ~left.slt(1)
     for _ in core.when(~near):
         core.tail(f"@begin_{core.suffix}", ", i32 %pc")
+    emit_probe(core, pc, core.thumb)
     core.set("block_pc", pc)
     bias = Value(core, "%add", 64)
     host = pc.zext(64) + bias + 2 * core.instruction_size
@@ -326,9 +387,9 @@ def _run(core: RoutineCore) -> None:
     pc = core.get("pc")
     nothing = "(ptr %s, ptr null, ptr null, i64 0, ptr null, i32"
     for _ in core.when((core.get("control") & T).ne(0)):
-        core.line(f"call tailcc void @begin_thumb{nothing} {pc})")
+        core.line(f"call {CONVENTION} void @begin_thumb{nothing} {pc})")
         core.end("ret void")
-    core.line(f"call tailcc void @begin_arm{nothing} {pc & ~3})")
+    core.line(f"call {CONVENTION} void @begin_arm{nothing} {pc & ~3})")
     core.end("ret void")
 
 
@@ -340,16 +401,22 @@ def emit_flow() -> list[str]:
         for name, extra, emit in (
             ("begin_", with_pc, _begin),
             ("attend_", with_pc, _attend),
+            ("execute_", with_pc, _execute),
+            ("interpret_", with_pc, _interpret),
+            ("missed_", with_pc, _missed),
+            ("go_", with_pc, partial(emit_go, thumb=thumb)),
+            ("hot_", with_pc, partial(emit_hot, thumb=thumb)),
             ("enter_", with_pc, _enter),
             ("enter_any_from_", with_pc, _enter_any),
-            ("refill_", "", _refill),
+            ("refill_", with_word, _refill),
             ("raise_", ", i32 %vector", _raise),
-            ("abort_", "", _abort),
+            ("abort_", with_word, _abort),
             ("debug_", with_word, _debug),
             ("breakpoint_", with_word, _breakpoint),
         ):
             parts.append(_flow(f"{name}{FlowCore(thumb).suffix}", extra, thumb, emit))
     parts.append(_flow("prefetch_abort", ", i32 %pc", False, _prefetch_abort))
+    parts.append(_flow("go_any", ", i32 %pc", False, emit_go_any))
     for condition in CONDITIONS:
         parts.append(
             _flow(f"condition_{condition}", ", i32 %w", False, partial(_conditional, condition=condition))
@@ -360,4 +427,4 @@ def emit_flow() -> list[str]:
 def _flow(name: str, extra: str, thumb: bool, emit: Callable[[FlowCore], None]) -> str:
     core = FlowCore(thumb)
     emit(core)
-    return f"define tailcc void @{name}({PARAMETERS}{extra}) {{\n{core.body()}\n}}"
+    return f"define {CONVENTION} void @{name}({PARAMETERS}{extra}) {{\n{core.body()}\n}}"

@@ -8,7 +8,7 @@ from dbgemu.engine.flow import FlowCore, emit_flow
 from dbgemu.engine.ir import DECLARATIONS, LIKELY
 from dbgemu.engine.layout import ARM_KEYS, BRANCH_KEYS, CONDITIONS, THUMB_KEYS
 from dbgemu.engine.memory_paths import SLOW_BLOCK, SLOW_USER, emit_memory
-from dbgemu.engine.routines import PARAMETERS, PASSED, emit_routine
+from dbgemu.engine.routines import CONVENTION, PARAMETERS, PASSED, emit_routine
 from dbgemu.target.arm import a32, t16
 from dbgemu.target.arm.core import ROUTINES, Vector
 from dbgemu.target.arm.decode import Pattern
@@ -233,4 +233,4 @@ def emit_module(progress: Callable[[int, int], None] | None = None) -> str:
 
 
 def _define(name: str, body: str) -> str:
-    return f"define tailcc void @{name}({PARAMETERS}, i32 %w) {{\n{body}\n}}"
+    return f"define {CONVENTION} void @{name}({PARAMETERS}, i32 %w) {{\n{body}\n}}"

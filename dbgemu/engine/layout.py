@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from array import array
 from collections.abc import Sequence
 
@@ -16,6 +17,30 @@ THUMB_KEYS = 1024
 #: condition ALWAYS: the places that an object file lists
 ARM_KEYS_SLOT = 14 * ARM_KEYS
 THUMB_SLOT = 16 * ARM_KEYS
+
+#: a flag of the TLB fill that translated code asks for, beside those of slow accesses: to write
+FILL_WRITE = 64
+
+# The jump cache: from addresses to translated code
+JUMP_SLOTS = 1 << 14
+JUMP_WAYS = 4
+# How often blocks are entered that are not translated, by a hash of their address
+HOT_COUNTERS = 1 << 13
+
+
+class JumpEntry(ctypes.Structure):
+    """An entry of translated code; it holds where the fetch TLB has ``place`` for its page."""
+
+    _fields_ = (
+        ("place", ctypes.c_uint64),  # the fetch TLB entry's tag and physical address
+        ("word", ctypes.c_uint32),  # the address, bit 0: Thumb
+        ("entry", ctypes.c_uint32),  # its number in the region
+        ("function", ctypes.c_uint64),
+        ("pages", ctypes.c_uint64),  # address of the region's table of places; a count of hits is before it
+    )
+
+
+JUMP_ENTRY_SIZE = ctypes.sizeof(JumpEntry)
 
 #: The conditions that have to be looked at: all but ALWAYS
 CONDITIONS = (*range(14), 15)
@@ -50,3 +75,10 @@ def handler_table(
 def uniform_table(arm: int, thumb: int) -> array[int]:
     """A table in which every ARM instruction has one handler, and every Thumb instruction."""
     return array("Q", [arm]) * THUMB_SLOT + array("Q", [thumb]) * THUMB_KEYS
+
+# The event stream of a trace: records of these bytes, little-endian (see docs/tracing.md): position
+# (u64: instruction count << 2 | phase), kind (u8), two that the kind says (u8, u16), and three words.
+EVENT_BYTES = 24
+EVENT_READ, EVENT_WRITE, EVENT_EXCEPTION, EVENT_FAULT, EVENT_SWITCH = range(1, 6)
+#: before the instruction with that count; within it. A block's start lies between these two.
+PHASE_BETWEEN, PHASE_BLOCK, PHASE_INSIDE = 0, 1, 2

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 from dbgemu.engine.ir import LIKELY
 from dbgemu.engine.layout import (
+    EVENT_READ,
+    EVENT_WRITE,
+    FILL_WRITE,
     PAGE_PRESENT,
     PAGE_WRITABLE,
 )
@@ -30,6 +33,8 @@ from dbgemu.target.arm.state import (
     NO_TAG,
     PAGE_BITS,
     PAGE_SIZE,
+    TRACE_READS,
+    TRACE_WRITES,
     WATCH_PHYSICAL,
     WATCH_READ,
     WATCH_WRITE,
@@ -131,8 +136,14 @@ def _note_wide(core: RoutineCore, address: Value, result: Value) -> None:
         core.set("wide_fills", core.get("wide_fills") | bit)
 
 
-def _fill_data_tlb(core: RoutineCore, address: Value, flags: Value, page: Value, result: Value) -> None:
-    """Remember where the 1 KiB page of ``address`` is, unless a watchpoint lies in it."""
+def _fill_data_tlb(
+    core: RoutineCore, address: Value, flags: Value, page: Value, result: Value
+) -> tuple[Value, Value, Value]:
+    """Remember where the 1 KiB page of ``address`` is, unless a watchpoint lies in it.
+
+    To where code is translated, writes are not remembered. Gives the tags, for reads and writes, and
+    the addend.
+    """
     physical = result.trunc(32)
     _note_wide(core, address, result)
     table = core.variable("ptr", core.get_pointer("data_tlb"))
@@ -145,6 +156,7 @@ def _fill_data_tlb(core: RoutineCore, address: Value, flags: Value, page: Value,
     tag = address & -PAGE_SIZE
     readable = (result & RESULT_READABLE).ne(0)
     writable = (result & RESULT_WRITABLE).ne(0) & (page & PAGE_WRITABLE).ne(0)
+    writable = writable & ~bit_of(core, "code_pages", physical >> PAGE_BITS)
     watched = core.variable("i32", "0")
     for _ in core.when(core.get("watch_count").ne(0)):
         kinds = core.call(WATCHED_KINDS, tag, physical & -PAGE_SIZE)
@@ -157,6 +169,7 @@ def _fill_data_tlb(core: RoutineCore, address: Value, flags: Value, page: Value,
     core.line(f"store i32 {write_tag}, ptr {write_place}")
     addend = (page & -4) + physical.zext(64) - address.zext(64)
     core.line(f"store i64 {addend}, ptr {addend_place}")
+    return read_tag, write_tag, addend
 
 
 def _watched_kinds(core: RoutineCore, tag: Value, physical: Value) -> None:
@@ -198,6 +211,15 @@ def _slow_access(core: RoutineCore) -> tuple[Value, Value]:
     return access.trunc(32), (access >> 32).trunc(32)
 
 
+def _trace_access(
+    core: RoutineCore, wanted: int, kind: int, physical: Value, size: Value, value: Value
+) -> None:
+    """Tell of a device access, if somebody wants to know."""
+    for _ in core.when((core.get("trace_kinds") & wanted).ne(0)):
+        arguments = f"ptr %s, i32 {size << 8 | kind}, i32 {physical}, i32 {value}"
+        core.line(f"call void {core.get_pointer('trace_access')}({arguments})")
+
+
 def _slow_read(core: RoutineCore) -> None:
     """A read that the TLB does not answer: gives the value, or SLOW_FAILED."""
     address, flags = _slow_access(core)
@@ -228,7 +250,11 @@ def _slow_read(core: RoutineCore) -> None:
     core.label(device)
     core.set64("count_now", count_now(core))
     function = core.get_pointer("mmio_read")
+    core.set("in_device", core.const(1))
     answer = core.op(f"call i32 {function}(i32 {physical}, i32 {size})", 32)
+    core.set("in_device", core.const(0))
+    kept = answer & size.eq(4).select(-1, size.eq(2).select(0xFFFF, 0xFF))
+    _trace_access(core, TRACE_READS, EVENT_READ, physical, size, kept)
     core.line(f"store i32 {answer}, ptr {value}")
     core.label(done)
     loaded = core.op(f"load i32, ptr {value}", 32)
@@ -257,6 +283,9 @@ def _slow_write(core: RoutineCore) -> None:
     core.end(f"br i1 {present}, label %{memory}, label %{device}, {LIKELY}")
     core.label(memory)
     _fill_data_tlb(core, aligned, flags, page, result)
+    for _ in core.when(bit_of(core, "code_pages", physical >> PAGE_BITS)):
+        for _ in core.when(bit_of(core, "code_words", physical >> 2)):
+            core.line(f"call void {core.get_pointer('code_written')}(i32 {physical}, i32 {size})")
     pointer = core.host_pointer(physical.zext(64) + (page & -4))
 
     def write(width: int) -> None:
@@ -267,9 +296,34 @@ def _slow_write(core: RoutineCore) -> None:
     core.label(device)
     core.set64("count_now", count_now(core))
     function = core.get_pointer("mmio_write")
+    _trace_access(core, TRACE_WRITES, EVENT_WRITE, physical, size, kept)
+    core.set("in_device", core.const(1))
     core.line(f"call void {function}(i32 {physical}, i32 {size}, i32 {kept})")
+    core.set("in_device", core.const(0))
     core.label(done)
     core.ret(core.const(0, 64))
+
+
+def _fill(core: RoutineCore) -> None:
+    """For translated code: the data TLB's addend for the access, or 0 where tier 0 has to do it.
+
+    Nothing is changed but the TLB: an access that would fault, reach a device, hit a watchpoint or
+    write code is left alone.
+    """
+    address, flags = _slow_access(core)
+    size = flags & 7
+    nothing = core.const(0, 64)
+    for _ in core.when((address & (size - 1)).ne(0)):
+        core.ret(nothing)
+    write = (flags & FILL_WRITE).ne(0)
+    access = _access_of(core, flags, write=False) | write.select(ACCESS_WRITE, 0)
+    result = core.call(walk, address, access)
+    page = core.physical_page(result.trunc(32))
+    for _ in core.when((result & RESULT_FAULT).ne(0) | (page & PAGE_PRESENT).eq(0)):
+        core.ret(nothing)
+    read_tag, write_tag, addend = _fill_data_tlb(core, address, flags, page, result)
+    tag = write.select(write_tag, read_tag)
+    core.ret(tag.eq(address & -PAGE_SIZE).select(addend, nothing))
 
 
 def _slow_fetch(core: RoutineCore) -> None:
@@ -291,14 +345,16 @@ def _slow_fetch(core: RoutineCore) -> None:
     core.line(f"store i32 {address & -PAGE_SIZE}, ptr {entry}")
     addend = (page & -4) + physical.zext(64) - address.zext(64)
     core.line(f"store i64 {addend}, ptr {core.op(f'getelementptr i8, ptr {entry}, i64 8', 64)}")
-    page_place = core.op(f"getelementptr i8, ptr {entry}, i64 4", 64)
-    core.line(f"store i32 {physical & -PAGE_SIZE}, ptr {page_place}")
     marked = core.variable("i1", str(bit_of(core, "breakpoint_pages", address >> PAGE_BITS)))
     for _ in core.when(core.get("physical_breakpoints").ne(0)):
         too = bit_of(core, "physical_breakpoint_pages", physical >> PAGE_BITS)
         core.line(f"store i1 {core.op(f'load i1, ptr {marked}', 1) | too}, ptr {marked}")
+    debugged = core.op(f"load i1, ptr {marked}", 1)
+    page_place = core.op(f"getelementptr i8, ptr {entry}, i64 4", 64)
+    # no translated code is entered where there are breakpoints: none is for such an address
+    core.line(f"store i32 {(physical & -PAGE_SIZE) | debugged.zext(32)}, ptr {page_place}")
     table = core.op(
-        f"select i1 {core.op(f'load i1, ptr {marked}', 1)}, ptr {core.get_pointer('debug_table')}, "
+        f"select i1 {debugged}, ptr {core.get_pointer('debug_table')}, "
         f"ptr {core.get_pointer('tables')}",
         64,
     )
@@ -317,5 +373,6 @@ def emit_memory() -> list[str]:
         emit_routine(WATCHED_KINDS),
         emit_function(f"{head} @slow_read({PARAMETERS}, i64 %access) noinline", _slow_read, 64),
         emit_function(f"{head} @slow_write({PARAMETERS}, i64 %access) noinline", _slow_write, 64),
+        emit_function(f"{head} @fill(ptr noalias %s, i64 %access) noinline", _fill, 64),
         emit_function(f"{head} @slow_fetch(ptr noalias %s, i32 %address) noinline", _slow_fetch, 64),
     ]

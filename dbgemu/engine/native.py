@@ -36,14 +36,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbgemu"
 
 
-def source_digest() -> str:
-    """A digest of every source that the generated code may follow from, and of the host."""
+def source_digest(*, everything: bool = False) -> str:
+    """A digest of every source that the interpreter may follow from, and of the host.
+
+    With ``everything`` the translator's too.
+    """
     digest = hashlib.sha256()
     folders = [Path(str(package.__file__)).parent for package in (dbgemu.engine, dbgemu.target.arm)]
     for folder in folders:
         for path in sorted(folder.rglob("*.py")):
-            if "assembler" in path.parts:
-                continue  # it has no part in the engine
+            if "assembler" in path.parts or ("translator" in path.parts and not everything):
+                continue
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     features = llvm.get_host_cpu_features().flatten()
     for part in (llvmlite.__version__, llvm.get_default_triple(), llvm.get_host_cpu_name(), features):

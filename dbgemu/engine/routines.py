@@ -11,14 +11,18 @@ from dbgemu.engine.layout import (
 )
 from dbgemu.target.arm.core import Routine, Vector
 from dbgemu.target.arm.state import (
+    CATCH_TTB,
     DATA_TLB_ENTRIES,
     EXIT_CATCH,
     FETCH_TLB_ENTRIES,
     NO_TAG,
     PAGE_BITS,
+    TRACE_SWITCHES,
 )
 from dbgemu.target.arm.value import Value
 
+#: of functions that tail-call each other: all of one prototype, and no host register is anybody's to keep
+CONVENTION = "preserve_nonecc"
 PASSED = "ptr %s, ptr %h, ptr %he, i64 %add, ptr %tab"
 PARAMETERS = "ptr noalias %s, ptr %h, ptr %he, i64 %add, ptr %tab"
 
@@ -94,6 +98,9 @@ class RoutineCore(EmittingCore):
         for _ in self.when((self.get("catch_events") & event).ne(0) & changed):
             self.set("caught", self.get("caught") | event)
             self.line(f"store i8 1, ptr {self.address_of('exit_request', EXIT_CATCH, scale=1)}")
+        if event == CATCH_TTB:
+            for _ in self.when((self.get("trace_kinds") & TRACE_SWITCHES).ne(0) & changed):
+                self.line(f"call void {self.get_pointer('trace_switch')}(ptr %s)")
 
     # What only instructions do: a routine's caller sees to it
 

@@ -1,0 +1,41 @@
+"""The native code of traces: an object of its own, loaded when something is recorded or read."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import llvmlite.binding as llvm
+
+from dbgemu.engine.native import (
+    NativeCode,
+    cache_folder,
+    read_cached,
+    source_digest,
+    target_machine,
+    write_cached,
+)
+
+
+def _compile(text: str, machine: llvm.TargetMachine) -> bytes:
+    """An object file, with all of LLVM's usual optimizations: there is little code, and all of it is hot."""
+    module = llvm.parse_assembly(f'target triple = "{machine.triple}"\n{text}')
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+    builder.getModulePassManager().run(module, builder)
+    return bytes(machine.emit_object(module))
+
+
+@cache
+def load_trace_code() -> NativeCode:
+    """The functions of :mod:`.trace_ring` and :mod:`.trace_replay`: cached on disk, or compiled."""
+    machine = target_machine()
+    path = cache_folder() / f"trace-{source_digest()[:32]}.o"
+    contents = read_cached(path)
+    if contents is None:
+        from dbgemu.engine.ir import DECLARATIONS
+        from dbgemu.engine.trace_replay import emit_replay
+        from dbgemu.engine.trace_ring import emit_recording
+
+        text = "\n".join([DECLARATIONS, *emit_recording(), *emit_replay()])
+        contents = _compile(text, machine)
+        write_cached(path, contents)
+    return NativeCode(contents, machine)

@@ -1,0 +1,125 @@
+"""Translated regions on disk: one file that grows, by content.
+
+A record holds a region's guest code and its native code, with a digest. It is used only where that
+guest code is found in memory, so nothing needs to be known of the guest. What is damaged is skipped;
+a file that has grown too large makes room for a new one. Several emulators may append to one file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+from dbgemu.engine.native import cache_folder, source_digest
+from dbgemu.engine.translator.requests import Made
+
+#: bytes of the file at most
+LARGEST = 48 << 20
+_MAGIC = 0x52474244
+#: magic, bytes behind the header, word, instructions, entries, pages, pieces of code, digest
+_HEADER = struct.Struct("<7I16s")
+
+
+def default_path() -> Path:
+    """The file for this version of the translator, LLVM and host."""
+    digest = source_digest(everything=True)
+    return cache_folder() / f"translated-{digest[:32]}.cache"
+
+
+class RegionCache:
+    """The regions in a file; :meth:`add` appends to it."""
+
+    def __init__(self, path: Path, largest: int = LARGEST) -> None:
+        self._path = path
+        self._largest = largest
+        self._records: dict[int, list[int]] = {}
+        self._content = b""
+        self.hits = 0
+        self._load()
+
+    def __len__(self) -> int:
+        return sum(len(records) for records in self._records.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file when it was read."""
+        return len(self._content)
+
+    def _load(self) -> None:
+        try:
+            self._content = self._path.read_bytes()
+        except OSError:
+            return
+        place, content = 0, self._content
+        while place + _HEADER.size <= len(content):
+            magic, length, word, *_ = _HEADER.unpack_from(content, place)
+            end = place + _HEADER.size + length
+            if magic != _MAGIC or end > len(content):
+                # damaged: go on at what looks like the next record
+                place = content.find(_MAGIC.to_bytes(4, "little"), place + 1)
+                if place < 0:
+                    break
+                continue
+            self._records.setdefault(word, []).append(place)
+            place = end
+
+    def __contains__(self, word: int) -> bool:
+        return word in self._records
+
+    def find(self, word: int) -> Iterable[Made]:
+        """The regions for a hot address, whatever guest they were made for; the latest first."""
+        for place in reversed(self._records.get(word, ())):
+            made = self._read(place)
+            if made is not None:
+                yield made
+
+    def _read(self, place: int) -> Made | None:
+        _, length, word, count, entries, pages, pieces, digest = _HEADER.unpack_from(self._content, place)
+        start = place + _HEADER.size
+        payload = self._content[start : start + length]
+        if _digest(payload) != digest:
+            return None
+        try:
+            numbers = struct.unpack_from(f"<{entries + pages + 2 * pieces}I", payload)
+        except struct.error:
+            return None
+        at = 4 * len(numbers)
+        code = []
+        for k in range(pieces):
+            address, size = numbers[entries + pages + 2 * k : entries + pages + 2 * k + 2]
+            code.append((address, payload[at : at + size]))
+            at += size
+        return Made(word, numbers[:entries], numbers[entries : entries + pages], tuple(code), payload[at:], count)
+
+    def add(self, regions: Iterable[Made]) -> None:
+        """Append regions; a file that cannot be written is done without."""
+        data = b"".join(_record(made) for made in regions)
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.fstat(descriptor).st_size + len(data) > self._largest:
+                    os.ftruncate(descriptor, 0)
+                os.write(descriptor, data)
+            finally:
+                os.close(descriptor)
+
+
+def _digest(payload: bytes) -> bytes:
+    return hashlib.blake2b(payload, digest_size=16).digest()
+
+
+def _record(made: Made) -> bytes:
+    numbers = [*made.entries, *made.pages]
+    for address, code in made.code:
+        numbers += [address, len(code)]
+    payload = struct.pack(f"<{len(numbers)}I", *numbers)
+    payload += b"".join(code for _, code in made.code) + made.native
+    lengths = len(made.entries), len(made.pages), len(made.code)
+    return _HEADER.pack(_MAGIC, len(payload), made.word, made.instructions, *lengths, _digest(payload)) + payload

@@ -1,0 +1,63 @@
+"""The compiler's side: from requests to batches of native code."""
+
+from __future__ import annotations
+
+import time
+
+import llvmlite.binding as llvm
+
+from dbgemu.engine.native import target_machine
+from dbgemu.engine.translator.machine_code import LEVEL, Text, translate
+from dbgemu.engine.translator.regions import Region, find_region
+from dbgemu.engine.translator.requests import Batch, Made, Request
+from dbgemu.target.arm.state import PAGE_SIZE
+
+
+def find(request: Request) -> Region | None:
+    """The region to compile."""
+    return find_region(request.word & ~1, bool(request.word & 1), request.fetch, request.was_taken)
+
+
+def make(requests: list[Request], machine: llvm.TargetMachine) -> Batch:
+    """Compile the regions that are asked for."""
+    started = time.perf_counter()
+    found = [(request, region) for request in requests if (region := find(request)) is not None]
+    if not found:
+        return Batch(tuple(requests), ())
+    text = translate([region for _, region in found], machine)
+    return Batch(tuple(requests), _describe(found, text), time.perf_counter() - started)
+
+
+def _describe(found: list[tuple[Request, Region]], text: Text) -> tuple[Made, ...]:
+    ends = [*sorted(text.offsets), len(text.code)]
+    made = []
+    for (request, region), offset in zip(found, text.offsets, strict=True):
+        code = []
+        for address, length in region.ranges():
+            place = address & PAGE_SIZE - 1
+            code.append((address, request.pages[address & -PAGE_SIZE][place : place + length]))
+        end = next(end for end in ends if end > offset)
+        entries, pages = tuple(region.entries), tuple(region.pages)
+        native = text.code[offset:end]
+        made.append(Made(request.word, entries, pages, tuple(code), native, region.instructions))
+    return tuple(made)
+
+
+class AtOnce:
+    """A compiler that is done when it returns: for tests."""
+
+    def __init__(self, level: int = LEVEL) -> None:
+        self._machine = target_machine(level=level)
+        self._made: list[Batch] = []
+
+    def submit(self, requests: list[Request]) -> None:
+        """See :class:`~dbgemu.engine.translator.translator.Compiler`."""
+        self._made.append(make(requests, self._machine))
+
+    def take(self) -> list[Batch]:
+        """What was asked for since the last call."""
+        made, self._made = self._made, []
+        return made
+
+    def close(self) -> None:
+        """Nothing is left to be done."""

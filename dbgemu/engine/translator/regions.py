@@ -1,0 +1,221 @@
+"""What to compile: the blocks that are reached from a hot address by direct branches.
+
+A region is what one native function is made of. It ends where only execution knows the way on (a
+return), where an instruction is tier 0's (status, cp15, SWI), and where it would grow too large.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from dbgemu.engine.translator.decoding import Flow, Instruction, decode
+from dbgemu.target.arm.state import PAGE_SIZE
+
+#: instructions of a region at most
+MOST_INSTRUCTIONS = 200
+#: what is not in the code that was handed over
+Fetch = Callable[[int, int], int | None]
+
+
+@dataclass
+class Block:
+    """Instructions that are executed one after the other; ``following`` is where they fall through to."""
+
+    pc: int
+    instructions: list[Instruction] = field(default_factory=list)
+    #: the address behind the last instruction, where that may go on there
+    following: int | None = None
+    #: addresses in the region that this block may go on at
+    successors: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.instructions)
+
+
+@dataclass
+class Region:
+    """Blocks by address; entries are where native code may be entered."""
+
+    pc: int
+    thumb: bool
+    blocks: dict[int, Block]
+    entries: list[int]
+    #: blocks at which loops are closed: they look at the budget
+    headers: set[int]
+    #: by entry or header: the most instructions until the budget is looked at again
+    distances: dict[int, int]
+    fetch: Fetch
+    #: addresses of words in the code that were taken for constants
+    literals: set[int] = field(default_factory=set)
+
+    def literal(self, address: int, size: int) -> int | None:
+        """The constant of ``size`` bytes at ``address`` in a page of the code; it becomes part of the code."""
+        value = self.fetch(address, size)
+        if value is not None:
+            self.literals.add(address & -4)
+        return value
+
+    @property
+    def instructions(self) -> int:
+        """How many instructions there are."""
+        return sum(len(block) for block in self.blocks.values())
+
+    @property
+    def pages(self) -> list[int]:
+        """Addresses of the 1 KiB pages that the blocks lie in, upwards."""
+        return sorted({block.pc & -PAGE_SIZE for block in self.blocks.values()})
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """(address, length) of the code and its literals, upwards, joined, but not across pages."""
+        size = 2 if self.thumb else 4
+        pieces = [(block.pc, size * len(block)) for block in self.blocks.values()]
+        pieces += [(address, 4) for address in self.literals]
+        start = end = 0
+        for address, length in sorted(pieces):
+            if address > end or address % PAGE_SIZE == 0 or not end:
+                if end:
+                    yield start, end - start
+                start = address
+            end = max(end, address + length)
+        if end:
+            yield start, end - start
+
+
+def find_region(
+    pc: int,
+    thumb: bool,
+    fetch: Fetch,
+    taken: Callable[[int], bool] = lambda target: True,
+    most: int = MOST_INSTRUCTIONS,
+) -> Region | None:
+    """The region of the block at ``pc``; None where tier 0 has to execute its first instruction.
+
+    ``fetch(address, size)`` gives code or None; ``taken`` tells whether a jump to an address was seen.
+    """
+    found = _discover(pc, thumb, fetch, taken, most)
+    if pc not in found.instructions:
+        return None
+    blocks = _cut(found)
+    entries = [pc, *sorted(found.entries & blocks.keys() - {pc})]
+    for block in blocks.values():
+        last = block.instructions[-1]
+        ways = {last.target} if last.target is not None else set()
+        block.successors = tuple(way for way in (*ways, block.following) if way in blocks)
+    headers = _headers(blocks, entries)
+    entries += sorted(headers - set(entries))
+    distances = _distances(blocks, headers, entries)
+    return Region(pc, thumb, blocks, entries, headers, distances, fetch)
+
+
+@dataclass
+class _Found:
+    instructions: dict[int, Instruction] = field(default_factory=dict)
+    leaders: set[int] = field(default_factory=set)
+    entries: set[int] = field(default_factory=set)
+
+
+def _discover(
+    pc: int, thumb: bool, fetch: Fetch, taken: Callable[[int], bool], most: int
+) -> _Found:
+    """Follow the code from ``pc`` on, the nearest first."""
+    found = _Found(leaders={pc})
+    size = 2 if thumb else 4
+    work = deque([pc])
+    while work:
+        address = work.popleft()
+        previous: Instruction | None = None
+        while address not in found.instructions and len(found.instructions) < most:
+            word = fetch(address, size)
+            if word is None:
+                break
+            instruction = decode(address, word, thumb, previous)
+            if instruction.flow is Flow.TIER0:
+                # it is executed there, and what follows it is entered from there
+                found.leaders.add(address)
+                if not instruction.conditional:
+                    if previous is not None or address != pc:
+                        follow = address + size
+                        found.leaders.add(follow)
+                        found.entries.add(follow)
+                        work.append(follow)
+                    break
+            found.instructions[address] = instruction
+            following = address + size & 0xFFFFFFFF
+            target = instruction.target
+            if (
+                target is not None
+                and not instruction.call
+                and (not instruction.conditional or taken(target))
+            ):
+                found.leaders.add(target)
+                work.append(target)
+            if instruction.flow is not Flow.NEXT:
+                found.leaders.add(following)
+                if instruction.call or instruction.flow is Flow.TIER0:
+                    found.entries.add(following)
+                    if not instruction.conditional:
+                        work.append(following)
+                if instruction.ends:
+                    break
+            if following % PAGE_SIZE == 0:
+                found.leaders.add(following)
+            previous, address = instruction, following
+    return found
+
+
+def _cut(found: _Found) -> dict[int, Block]:
+    """Cut what was found into blocks."""
+    blocks: dict[int, Block] = {}
+    for leader in sorted(found.leaders & found.instructions.keys()):
+        block = blocks[leader] = Block(leader)
+        address = leader
+        while True:
+            instruction = found.instructions[address]
+            block.instructions.append(instruction)
+            address = address + instruction.size & 0xFFFFFFFF
+            if instruction.ends:
+                break
+            if address in found.leaders or address not in found.instructions:
+                block.following = address
+                break
+    return blocks
+
+
+def _headers(blocks: dict[int, Block], entries: list[int]) -> set[int]:
+    """Targets of edges that lead back, in a walk from the entries."""
+    headers: set[int] = set()
+    done: set[int] = set()
+    for entry in entries:
+        if entry in done:
+            continue
+        done.add(entry)
+        active = {entry}
+        stack = [(entry, iter(blocks[entry].successors))]
+        while stack:
+            pc, rest = stack[-1]
+            following = next(rest, None)
+            if following is None:
+                active.discard(pc)
+                stack.pop()
+            elif following in active:
+                headers.add(following)
+            elif following not in done:
+                done.add(following)
+                active.add(following)
+                stack.append((following, iter(blocks[following].successors)))
+    return headers
+
+
+def _distances(blocks: dict[int, Block], headers: set[int], entries: list[int]) -> dict[int, int]:
+    """The longest ways from entries and headers to the next header or out."""
+    known: dict[int, int] = {}
+
+    def distance(pc: int) -> int:
+        if pc not in known:
+            ways = [distance(way) for way in blocks[pc].successors if way not in headers]
+            known[pc] = len(blocks[pc]) + max(ways, default=0)
+        return known[pc]
+
+    return {pc: distance(pc) for pc in {*entries, *headers}}

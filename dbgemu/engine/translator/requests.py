@@ -1,0 +1,56 @@
+"""What is asked of a compiler of regions, and what it answers: plain data, to be sent to a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dbgemu.engine.layout import HOT_COUNTERS, JUMP_SLOTS
+from dbgemu.target.arm.state import PAGE_SIZE
+
+
+@dataclass(frozen=True)
+class Request:
+    """A hot address (bit 0 tells Thumb), and the code around it: bytes by virtual 1 KiB page."""
+
+    word: int
+    pages: dict[int, bytes]
+    #: the counters of blocks' entries, and what they start at; empty where nothing was counted
+    counters: bytes = b""
+    start: int = 0
+
+    def fetch(self, address: int, size: int) -> int | None:
+        """The code at ``address``, None where it is not known."""
+        page = self.pages.get(address & -PAGE_SIZE)
+        if page is None:
+            return None
+        place = address & PAGE_SIZE - 1
+        return int.from_bytes(page[place : place + size], "little")
+
+    def was_taken(self, target: int) -> bool:
+        """Whether a jump to ``target`` may have been seen."""
+        if not self.counters:
+            return True
+        place = 2 * ((target >> 2 ^ target >> 16) & (JUMP_SLOTS - 1) & (HOT_COUNTERS - 1))
+        return int.from_bytes(self.counters[place : place + 2], "little") != self.start
+
+
+@dataclass(frozen=True)
+class Made:
+    """A translated region: where its code came from, and its native function."""
+
+    word: int
+    entries: tuple[int, ...]
+    pages: tuple[int, ...]
+    #: (address, bytes) of the guest's code, each within a page
+    code: tuple[tuple[int, bytes], ...]
+    native: bytes
+    instructions: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The answer to some requests; of those that ``made`` has nothing for, nothing is to be had."""
+
+    requests: tuple[Request, ...]
+    made: tuple[Made, ...]
+    seconds: float = 0.0

@@ -1,0 +1,360 @@
+"""The translator of one CPU: what is hot goes to a compiler, what comes back is put in, and taken out."""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dbgemu.engine.cpu import Cpu, TranslationFault
+from dbgemu.engine.layout import PAGE_PRESENT, PHYSICAL_PAGE_BITS
+from dbgemu.engine.translator.cache import RegionCache
+from dbgemu.engine.translator.code_memory import CodeMemory
+from dbgemu.engine.translator.requests import Batch, Made, Request
+from dbgemu.target.arm.state import DATA_TLB_ENTRIES, NO_TAG, PAGE_SIZE, Mode, offset
+
+#: bytes of native code at most
+CODE_MEMORY = 64 << 20
+#: 1 KiB pages of code that a region may extend to, around its first
+_BEFORE, _BEHIND = 2, 4
+#: a page whose code was written so often is left to tier 0 for so many instructions
+_UNSTABLE_AFTER, _REST = 16, 50_000_000
+
+
+#: entries of a block by tier 0 until it is looked for in the cache, and how often that before it is compiled
+THRESHOLD, PATIENCE = 200, 5
+
+
+class Compiler(Protocol):
+    """Who compiles regions: at once, or in the background."""
+
+    def submit(self, requests: list[Request]) -> None:
+        """Ask for regions."""
+
+    def take(self) -> list[Batch]:
+        """What has been compiled since the last call."""
+
+    def close(self) -> None:
+        """No more is wanted."""
+
+
+@dataclass(eq=False)
+class Installed:
+    """A region in use. ``places`` holds the count of its entries, then a word for each of its pages."""
+
+    made: Made
+    #: of its native code
+    address: int
+    places: ctypes.Array[ctypes.c_uint64]
+    #: (physical address, length) of its code
+    ranges: list[tuple[int, int]]
+    since: int
+    entries: list[tuple[int, int, int]] = field(default_factory=list)
+
+    @property
+    def hits(self) -> int:
+        """How often it was entered."""
+        return int(self.places[0])
+
+    @property
+    def pages_address(self) -> int:
+        """What native code gets as its table of pages."""
+        return ctypes.addressof(self.places) + 8
+
+
+class Translator:
+    """Keeps one CPU's translated code. All of it is for the thread that runs the CPU."""
+
+    def __init__(
+        self,
+        cpu: Cpu,
+        compiler: Compiler,
+        *,
+        cache: RegionCache | None = None,
+        threshold: int = THRESHOLD,
+        patience: int = PATIENCE,
+        batch: int = 32,
+        outstanding: int = 6,
+    ) -> None:
+        self._cpu = cpu
+        self._compiler = compiler
+        self.cache = cache
+        #: by the word of an address: how often it was reported hot, not being in the cache
+        self._reports: Counter[int] = Counter()
+        self._patience = patience
+        self._outstanding = outstanding
+        self._tables = cpu.code_tables
+        self._memory = CodeMemory(CODE_MEMORY)
+        self._threshold = threshold
+        #: by the word of the hot address: the physical addresses of the pages that were handed over
+        self._asked: dict[int, dict[int, int]] = {}
+        self._refused: set[int] = set()
+        self._installed: set[Installed] = set()
+        self._by_page: dict[int, set[Installed]] = {}
+        #: by place and word of an entry
+        self._entered: dict[tuple[int, int], Installed] = {}
+        #: how many entries there are for a word
+        self._words: Counter[int] = Counter()
+        self._written: Counter[int] = Counter()
+        self._resting: dict[int, int] = {}
+        self.statistics: Counter[str] = Counter()
+        self.compile_seconds = 0.0
+        self.on_event: Callable[[str, Made], None] | None = None
+        state = cpu.state
+        start = offset("privileged_data") // 4
+        words = memoryview(state).cast("B").cast("I")
+        # the write tags of both data TLBs, which lie side by side
+        self._write_tags = words[start + 1 : start + 2 * 4 * DATA_TLB_ENTRIES : 4]
+        self._no_tags = memoryview(array("I", [NO_TAG]) * (2 * DATA_TLB_ENTRIES))
+        self._on_written = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)(self.written)
+        state.code_written = ctypes.cast(self._on_written, ctypes.c_void_p).value
+        cpu.bus.on_memory_write.append(self.written)
+        self._tables.count(threshold, batch)
+        cpu.translation = self
+
+    def close(self) -> None:
+        """Take everything out and leave the CPU to tier 0."""
+        self._cpu.translation = None
+        self._compiler.close()
+        self._tables.count(0, 0)
+        self.forget()
+
+    # -- in and out --------------------------------------------------------------------------
+
+    def attend(self) -> None:
+        """Ask for what has become hot; put in what has been compiled."""
+        if self._cpu.state.hot_used:
+            for word in self._tables.take_hot():
+                self._consider(word)
+        for batch in self._compiler.take():
+            self.put_in(batch)
+        if self._reports and len(self._asked) < self._outstanding:
+            self._ask()
+
+    def _consider(self, word: int) -> None:
+        """An address is hot: it may have lost its place in the jump cache, or be in the cache on disk."""
+        if word in self._asked or word in self._refused:
+            return
+        if word in self._words:
+            place = self._locate((word & -PAGE_SIZE,))
+            region = place and self._entered.get((_place(word & -PAGE_SIZE, place), word))
+            if region:
+                self._add_entries(region)
+                return
+        if not self._recall(word):
+            self._reports[word] += 1
+
+    def _ask(self) -> None:
+        """Have the hottest compiled, a few at a time: by and by others become the hottest."""
+        room = self._outstanding - len(self._asked)
+        wanted = [word for word, reports in self._reports.most_common(room) if reports >= self._patience]
+        counters = self._tables.counters() if wanted else b""
+        requests = []
+        for word in wanted:
+            del self._reports[word]
+            captured = self._capture(word)
+            if captured is not None:
+                pages, self._asked[word] = captured
+                requests.append(Request(word, pages, counters, self._threshold))
+        if requests:
+            self.statistics["asked"] += len(requests)
+            self._compiler.submit(requests)
+
+    def _recall(self, word: int) -> bool:
+        """Put in what the cache has for a hot address."""
+        cache = self.cache
+        if cache is None or word not in cache:
+            return False
+        for made in cache.find(word):
+            physical = self._locate(made.pages)
+            if physical is not None and self.install(made, physical):
+                self.statistics["recalled"] += 1
+                return True
+        return False
+
+    def _locate(self, pages: Iterable[int]) -> dict[int, int] | None:
+        """The physical addresses of virtual pages, if code may be fetched from all of them."""
+        user = (self._cpu.state.control & 0x1F) == Mode.USR
+        located = {}
+        for page in pages:
+            try:
+                place = located[page] = self._cpu.translate(page, user=user)
+            except TranslationFault:
+                return None
+            if self._resting.get(place, 0) > self._cpu.instructions:
+                return None
+        return located
+
+    def _capture(self, word: int) -> tuple[dict[int, bytes], dict[int, int]] | None:
+        """The code around a hot address, and the pages' physical addresses."""
+        first = word & -PAGE_SIZE
+        user = (self._cpu.state.control & 0x1F) == Mode.USR
+        pages: dict[int, bytes] = {}
+        physical: dict[int, int] = {}
+        for number in range(-_BEFORE, _BEHIND + 1):
+            page = first + number * PAGE_SIZE & 0xFFFFFFFF
+            try:
+                place = self._cpu.translate(page, user=user)
+            except TranslationFault:
+                continue
+            if self._resting.get(place, 0) > self._cpu.instructions:
+                continue
+            content = self._read(place, PAGE_SIZE)
+            if content is not None:
+                pages[page], physical[page] = content, place
+        return (pages, physical) if first in pages else None
+
+    def _read(self, physical: int, length: int) -> bytes | None:
+        """What lies in memory at ``physical``, within a page; None where there is no memory."""
+        entry = self._cpu.physical_page(physical)
+        if not entry & PAGE_PRESENT:
+            return None
+        return ctypes.string_at((entry & -4) + physical & (1 << 64) - 1, length)
+
+    def put_in(self, batch: Batch) -> None:
+        """Make a batch's regions reachable, those whose code is still there."""
+        self.compile_seconds += batch.seconds
+        asked = {request.word: self._asked.pop(request.word, None) for request in batch.requests}
+        self._refused |= asked.keys() - {made.word for made in batch.made}
+        for made in batch.made:
+            physical = asked[made.word]
+            if physical is not None:
+                self.install(made, physical)
+
+    def _ranges(self, made: Made, physical: dict[int, int]) -> list[tuple[int, int]] | None:
+        """Where the code is in physical memory, if it is there unchanged."""
+        ranges = []
+        for address, code in made.code:
+            place = physical[address & -PAGE_SIZE] + (address & PAGE_SIZE - 1)
+            if self._read(place, len(code)) != code:
+                return None
+            ranges.append((place, len(code)))
+        return ranges
+
+    def install(self, made: Made, physical: dict[int, int]) -> bool:
+        """Put a region in; False when its code is not in memory at ``physical`` (by virtual page)."""
+        ranges = self._ranges(made, physical)
+        if ranges is None or self._is_watched(made, ranges):
+            return False
+        address = self._memory.put(made.native)
+        if address is None:
+            self.forget()
+            address = self._memory.put(made.native)
+            assert address is not None
+        places = [_place(page, physical) for page in made.pages]
+        table = (ctypes.c_uint64 * (1 + len(places)))(0, *places)
+        region = Installed(made, address, table, ranges, self._cpu.instructions)
+        self._installed.add(region)
+        self.statistics["installed"] += 1
+        thumb = made.word & 1
+        for number, pc in enumerate(made.entries):
+            place, word = _place(pc & -PAGE_SIZE, physical), pc | thumb
+            if number and (place, word) in self._entered:
+                continue  # another region has it already
+            self._entered[place, word] = region
+            self._words[word] += 1
+            region.entries.append((place, word, number))
+        self._add_entries(region)
+        for start, length in ranges:
+            self._by_page.setdefault(start & -PAGE_SIZE, set()).add(region)
+            self._mark(start, length)
+        if self.on_event is not None:
+            self.on_event("compile", made)
+        return True
+
+    def _add_entries(self, region: Installed) -> None:
+        for place, word, number in region.entries:
+            self._tables.add(place, word, number, region.address, region.pages_address)
+
+    def _mark(self, start: int, length: int) -> None:
+        if self._tables.mark_page(start, True):
+            # its writes have to come by from now on
+            self._write_tags[:] = self._no_tags
+        self._tables.mark_words(start, length, True)
+
+    def _take_out(self, region: Installed) -> None:
+        if region not in self._installed:
+            return
+        self._installed.remove(region)
+        self.statistics["invalidated"] += 1
+        for place, word, _ in region.entries:
+            self._words[word] -= 1
+            if not self._words[word]:
+                del self._words[word]
+            if self._entered.get((place, word)) is region:
+                del self._entered[place, word]
+            self._tables.remove(word, region.pages_address)
+        pages = {start & -PAGE_SIZE for start, _ in region.ranges}
+        for start, length in region.ranges:
+            self._tables.mark_words(start, length, False)
+        for page in pages:
+            others = self._by_page[page]
+            others.discard(region)
+            for other in others:
+                for start, length in other.ranges:
+                    if start & -PAGE_SIZE == page:
+                        self._mark(start, length)
+            if not others:
+                del self._by_page[page]
+                self._tables.mark_page(page, False)
+        self._memory.release(region.address, len(region.made.native))
+        if self.on_event is not None:
+            self.on_event("invalidate", region.made)
+
+    # -- what makes code go ------------------------------------------------------------------
+
+    def written(self, physical: int, length: int) -> None:
+        """Memory was or is about to be written: code that was made from it goes."""
+        end = physical + length
+        for page in range(physical & -PAGE_SIZE, end, PAGE_SIZE):
+            regions = self._by_page.get(page)
+            if not regions:
+                continue
+            hit = [
+                region
+                for region in regions
+                if any(start < end and physical < start + size for start, size in region.ranges)
+            ]
+            for region in hit:
+                self._take_out(region)
+            if hit:
+                self._written[page] += 1
+                if self._written[page] >= _UNSTABLE_AFTER:
+                    self._written[page] = 0
+                    self._resting[page] = self._cpu.instructions + _REST
+
+    def check(self) -> None:
+        """Memory or what is watched may be another: code that no longer holds goes."""
+        for region in list(self._installed):
+            pieces = zip(region.made.code, region.ranges, strict=True)
+            if any(self._read(place, length) != code for (_, code), (place, length) in pieces):
+                self._take_out(region)
+            elif self._is_watched(region.made, region.ranges):
+                self._take_out(region)
+
+    def _is_watched(self, made: Made, ranges: list[tuple[int, int]]) -> bool:
+        """Reads of the code are watched: some of them are constants in translated code."""
+        for first, last, physical in self._cpu.read_watches():
+            for (address, _), (place, length) in zip(made.code, ranges, strict=True):
+                start = place if physical else address
+                if start <= last and first < start + length:
+                    return True
+        return False
+
+    def forget(self) -> None:
+        """Take all code out."""
+        for region in list(self._installed):
+            self._take_out(region)
+
+    @property
+    def regions(self) -> list[Installed]:
+        """The regions in use."""
+        return list(self._installed)
+
+
+def _place(page: int, physical: dict[int, int]) -> int:
+    """What the fetch TLB has for ``page``: see :class:`~dbgemu.engine.layout.JumpEntry`."""
+    return page | physical[page] << 32

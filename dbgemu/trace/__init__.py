@@ -1,0 +1,1 @@
+"""Traces: what happened in the machine, recorded to files and read back."""

@@ -1,0 +1,1 @@
+"""What ``dbgemu-trace`` does with traces: each tool is a module."""
