@@ -20,6 +20,9 @@ _SD_CLASSES, _MMC_CLASSES = 0x535, 0x035
 #: sectors that are erased together, less 1 (only a hint: single sectors can be erased)
 _ERASE_SECTOR = 0x7F
 
+#: TMP_WRITE_PROTECT in the last 14 bits of a CSD
+_PROTECTED = 0x10
+
 _MANUFACTURER, _SERIAL, _REVISION = 0x64, 0x2440_9200, 0x10
 _MONTH, _YEAR = 1, 2008
 
@@ -103,7 +106,7 @@ def _next_size(size: int) -> int:
     return -(-size // unit) * unit
 
 
-def sd_csd(size: int) -> bytes:
+def sd_csd(size: int, *, protected: bool = False) -> bytes:
     """The card specific data of an SD card of ``size`` bytes. ValueError for a size that no card has."""
     large = size > BYTE_ADDRESSED
     if large:
@@ -136,13 +139,13 @@ def sd_csd(size: int) -> bytes:
                 (0, 10),  # write protection groups: none
                 (2, 3),  # writing takes four times as long
                 (block_length, 4),
-                (0, 14),  # partial writes, file format, copy, protection
+                (_PROTECTED if protected else 0, 14),  # partial writes, file format, copy, protection
             )
         )
     )
 
 
-def mmc_csd(size: int) -> bytes:
+def mmc_csd(size: int, *, protected: bool = False) -> bytes:
     """The card specific data of an MMC card. ValueError for a size that no card has."""
     block_length, count, multiplier = (9, 4095, 7) if size > BYTE_ADDRESSED else geometry(size)
     return _finish(
@@ -171,7 +174,7 @@ def mmc_csd(size: int) -> bytes:
                 (0, 2),
                 (2, 3),
                 (block_length, 4),
-                (0, 14),
+                (_PROTECTED if protected else 0, 14),
             )
         )
     )

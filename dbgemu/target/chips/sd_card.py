@@ -34,7 +34,7 @@ class SdCard(MemoryCard):
     def __init__(
         self, name: str, medium: BlockMedium, *, clock: VirtualClock, log: GuestLog | None = None
     ) -> None:
-        self._csd = registers.sd_csd(medium.size)
+        self._csd = registers.sd_csd(medium.size, protected=medium.read_only)
         super().__init__(name, medium, clock=clock, log=log)
 
     def _power_up(self) -> None:
