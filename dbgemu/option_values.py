@@ -69,6 +69,16 @@ def existing_file(argument: str) -> Path:
         raise OptionError(f"'{argument}' cannot be read: {error.strerror}") from None
 
 
+def file_or_new(argument: str) -> Path:
+    """A file that can be read, or a name for one in a folder that there is."""
+    path = Path(argument).expanduser()
+    if path.exists() or path.is_symlink():
+        return existing_file(argument)
+    if not path.parent.is_dir():
+        raise OptionError(f"there is no folder '{path.parent}' for '{path.name}'")
+    return path
+
+
 def writable_file(argument: str) -> Path:
     """A file that can be made or written, in a directory that exists."""
     path = Path(argument).expanduser()

@@ -1,14 +1,20 @@
 """The IIC controller and the AT24C08, driven the way Linux's i2c-s3c2410 and at24 drivers do."""
 
+from pathlib import Path
+
 import pytest
 
+from dbgemu.errors import OptionError
+from dbgemu.host.flash_image import open_eeprom_image
 from dbgemu.target.chips.at24c08 import SIZE, WRITE_CYCLE_NS, At24c08
 from dbgemu.target.clock import VirtualClock
 from dbgemu.target.lines import Line
 from dbgemu.target.s3c2440.clocks import FixedClocks
 from dbgemu.target.s3c2440.i2c import I2c
+from dbgemu.target.s3c2440.i2c_external import ExternalTransfer
 
-IICCON, IICSTAT, IICDS = 0x00, 0x04, 0x0C
+IICCON, IICSTAT, IICADD, IICDS = 0x00, 0x04, 0x08, 0x0C
+LOST, AS_SLAVE, SLAVE_RX, SLAVE_TX = 0x08, 0x04, 0x10, 0x50
 ACKEN, IRQEN, PEND = 0x80, 0x20, 0x10
 MASTER_TX, MASTER_RX, START, TXRXEN, NACK = 0xC0, 0x80, 0x20, 0x10, 0x01
 
@@ -244,3 +250,135 @@ def test_load_puts_the_contents_into_the_array_that_the_chip_was_given() -> None
     chip.load(saved)
     assert chip.contents is backing
     assert backing == bytes(SIZE)
+
+
+def test_what_is_written_is_kept_in_an_image_and_found_by_the_next_chip(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "eeprom.img"
+    image = open_eeprom_image(path, SIZE)
+    rig.i2c.bus[0] = rig.eeprom = At24c08("eeprom", clock=rig.clock, backing=image)
+    rig.write_and_wait(0x50, b"\x20hello")
+    assert path.read_bytes()[0x20:0x25] == b"hello", "before anything is closed"
+    image.close()
+    before = path.read_bytes()
+    image = open_eeprom_image(path, SIZE, snapshot=True)
+    rig.i2c.bus[0] = At24c08("eeprom", clock=rig.clock, backing=image)
+    rig.write_and_wait(0x50, b"\x25!")
+    assert rig.transfer((0x50, b"\x20"), (0x50, 6)) == [b"hello!"]
+    assert path.read_bytes() == before
+    image.close()
+
+
+def test_an_image_larger_than_the_chip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "eeprom.img"
+    path.write_bytes(bytes(2 * SIZE))
+    with pytest.raises(OptionError, match="has 2048 bytes, more than the chip's 1024"):
+        open_eeprom_image(path, SIZE)
+
+
+# -- the controller as slave -----------------------------------------------------------------------
+
+
+def serve(rig: Rig, transfer: ExternalTransfer, give: bytes = b"") -> bytes:
+    """What a guest does as slave: takes bytes, or gives those of ``give``; the bytes it took."""
+    taken = bytearray()
+    while not transfer.done:
+        rig.next_event()
+        if not rig.i2c.read(IICCON, 4) & PEND:
+            continue
+        if rig.i2c.read(IICSTAT, 4) & NACK or not transfer.reads:
+            taken.append(rig.i2c.read(IICDS, 1))
+        if transfer.reads and give:
+            rig.i2c.write(IICDS, 1, give[0])
+            give = give[1:]
+        rig.acknowledge()
+    return bytes(taken)
+
+
+def as_slave(rig: Rig, mode: int, address: int = 0x21) -> None:
+    rig.i2c.write(IICADD, 4, address << 1)
+    rig.i2c.write(IICCON, 4, ACKEN | IRQEN | 0x40)
+    rig.i2c.write(IICSTAT, 4, mode)
+
+
+def test_another_master_writes_to_the_controller(rig: Rig) -> None:
+    as_slave(rig, SLAVE_RX)
+    transfer = ExternalTransfer(0x21, b"abc")
+    rig.i2c.begin(transfer)
+    assert rig.i2c.read(IICSTAT, 4) & START, "the bus is busy"
+    rig.next_event()
+    assert rig.i2c.read(IICSTAT, 4) & AS_SLAVE
+    assert rig.i2c.read(IICDS, 1) == 0x42
+    rig.acknowledge()
+    assert serve(rig, transfer) == b"abc"
+    assert (transfer.done, transfer.acknowledged) == (True, True)
+    assert not rig.i2c.read(IICSTAT, 4) & (START | AS_SLAVE)
+
+
+def test_another_master_reads_from_the_controller_and_acknowledges_all_but_the_last(rig: Rig) -> None:
+    as_slave(rig, SLAVE_TX)
+    transfer = ExternalTransfer(0x21, count=3)
+    rig.i2c.begin(transfer)
+    serve(rig, transfer, b"xyz")
+    assert transfer.data == b"xyz"
+
+
+def test_nobody_acknowledges_another_masters_wrong_address(rig: Rig) -> None:
+    as_slave(rig, SLAVE_RX)
+    transfer = ExternalTransfer(0x33, b"a")
+    rig.i2c.begin(transfer)
+    rig.next_event()
+    assert (transfer.done, transfer.acknowledged) == (True, False)
+    assert rig.line.level == 0
+
+
+def test_a_slave_that_does_not_acknowledge_ends_the_transfer(rig: Rig) -> None:
+    as_slave(rig, SLAVE_RX)
+    transfer = ExternalTransfer(0x21, b"abc")
+    rig.i2c.begin(transfer)
+    rig.next_event()
+    rig.i2c.write(IICCON, 4, IRQEN | 0x40)
+    rig.next_event()
+    assert rig.i2c.read(IICSTAT, 4) & NACK
+    rig.acknowledge()
+    assert (transfer.done, transfer.acknowledged, transfer.moved) == (True, False, 1)
+
+
+def test_another_master_uses_the_eeprom_without_disturbing_the_controller(rig: Rig) -> None:
+    write = ExternalTransfer(0x50, b"\x10hi")
+    rig.i2c.begin(write)
+    while not write.done:
+        rig.next_event()
+    assert rig.line.level == 0
+    rig.clock.skip(WRITE_CYCLE_NS)
+    assert rig.transfer((0x50, b"\x10"), (0x50, 2)) == [b"hi"]
+
+
+def test_the_lower_address_wins_the_arbitration(rig: Rig) -> None:
+    as_slave(rig, SLAVE_RX)
+    loser = ExternalTransfer(0x60, b"a", contends=True)
+    rig.i2c.begin(loser)
+    assert rig.transfer((0x50, b"\0")) == []
+    assert not loser.done
+    winner = ExternalTransfer(0x21, b"a", contends=True)
+    rig.i2c.begin(winner)
+    rig.change(IICCON, 0, IRQEN | ACKEN)
+    rig.start(0x50, read=False)
+    rig.next_event()
+    status = rig.i2c.read(IICSTAT, 4)
+    assert status & LOST
+    assert status & 0x80 == 0, "it is a slave now"
+    assert status & AS_SLAVE, "and the winner meant it"
+    rig.acknowledge()
+    assert serve(rig, winner) == b"a"
+
+
+@pytest.mark.parametrize("events", range(1, 5))
+def test_a_transfer_of_another_master_survives_a_save(events: int) -> None:
+    rig = Rig(migrates=True)
+    as_slave(rig, SLAVE_RX)
+    rig.i2c.begin(ExternalTransfer(0x21, b"abc"))
+    for _ in range(events):
+        rig.next_event()
+        byte = rig.i2c.read(IICDS, 1)
+        rig.acknowledge()
+    assert byte == (0x42, *b"abc")[events - 1]

@@ -231,3 +231,11 @@ def open_nand_image(path: Path, part: NandPart, *, snapshot: bool = False) -> Im
 def open_nor_image(path: Path, size: int, *, snapshot: bool = False) -> ImageFile:
     """The image at ``path`` for a NOR chip of ``size`` bytes; OptionError when it is larger."""
     return FlashImage(path, size, snapshot=snapshot)
+
+
+def open_eeprom_image(path: Path, size: int, *, snapshot: bool = False) -> ImageFile:
+    """The image at ``path`` for an EEPROM of ``size`` bytes; a blank one when there is none.
+
+    OptionError when it is larger.
+    """
+    return FlashImage(path, size, snapshot=snapshot and path.exists(), create=not path.exists())

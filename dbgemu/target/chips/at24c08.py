@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dbgemu.target.chips.flash_array import Backing
 from dbgemu.target.clock import VirtualClock
 from dbgemu.target.device import Device
 from dbgemu.target.facts import Fact
@@ -22,7 +23,7 @@ WRITE_CYCLE_NS = 5_000_000
 class At24c08(Device):
     """An I2C slave (see :class:`dbgemu.target.s3c2440.i2c.I2cDevice`) at addresses 0x50 to 0x53.
 
-    ``contents`` is the array, 1024 bytes, all FF when blank. It has no registers.
+    ``contents`` is the array, 1024 bytes, all FF when blank; ``backing`` keeps it. It has no registers.
     """
 
     title = "AT24C08 serial EEPROM"
@@ -34,13 +35,17 @@ class At24c08(Device):
         *,
         clock: VirtualClock,
         contents: bytearray | None = None,
+        backing: Backing | None = None,
         log: GuestLog | None = None,
     ) -> None:
         super().__init__(name, log)
-        if contents is not None and len(contents) != SIZE:
+        if contents is None:
+            contents = bytearray(backing.read(0, SIZE) if backing is not None else b"\xff" * SIZE)
+        if len(contents) != SIZE:
             raise ValueError(f"the contents of {name} are {len(contents)} bytes, not {SIZE}")
         self.clock = clock
-        self.contents = contents if contents is not None else bytearray(b"\xff" * SIZE)
+        self.contents = contents
+        self._keeper = backing if backing is not None and backing.writable else None
         self._busy_until = 0
         self._pointer = 0
         self._to_idle()
@@ -61,6 +66,8 @@ class At24c08(Device):
         super().load(state)
         array[:] = self.contents
         self.contents = array
+        if self._keeper is not None:
+            self._keeper.write(0, bytes(array))
 
     def facts(self) -> Iterator[Fact]:
         """Where it is on the bus, and what it is doing."""
@@ -98,8 +105,11 @@ class At24c08(Device):
     def stop(self) -> None:
         """STOP: latched bytes are written, which keeps the chip busy for 5 ms."""
         page = self._pointer & ~(PAGE - 1)
-        for place, byte in enumerate(self._latch):
-            if byte is not None:
-                self.contents[page + place] = byte
-                self._busy_until = self.clock.now + WRITE_CYCLE_NS
+        written = [(place, byte) for place, byte in enumerate(self._latch) if byte is not None]
+        for place, byte in written:
+            self.contents[page + place] = byte
+        if written:
+            self._busy_until = self.clock.now + WRITE_CYCLE_NS
+            if self._keeper is not None:
+                self._keeper.write(page, bytes(self.contents[page : page + PAGE]))
         self._to_idle()

@@ -1,4 +1,4 @@
-"""The IIC-bus interface (S3C2440A UM chapter 20), as the only master of its bus."""
+"""The IIC-bus interface (S3C2440A UM chapter 20), as master and as slave."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register
 from dbgemu.target.s3c2440.clocks import Clocks
+from dbgemu.target.s3c2440.i2c_external import ExternalTransfer
 
 ACK_ENABLE, PRESCALER_512, IRQ_ENABLE, IRQ_PENDING, SCALE = 0x80, 0x40, 0x20, 0x10, 0x0F
-MASTER, TRANSMIT, BUSY, OUTPUT_ENABLE, LAST_BIT = 0x80, 0x40, 0x20, 0x10, 0x01
+MASTER, TRANSMIT, BUSY, OUTPUT_ENABLE = 0x80, 0x40, 0x20, 0x10
+LOST, ADDRESSED, GENERAL_CALL, LAST_BIT = 0x08, 0x04, 0x02, 0x01
 
 # What is on the wire at the moment; between bytes SCL is held low for as long as IRQPEND is set.
 IDLE, ADDRESS, BYTE_OUT, BYTE_IN, STOPPING, HELD = "idle", "address", "out", "in", "stopping", "held"
+# the same when another master has the bus
+OTHER_ADDRESS, OTHER_BYTE = "another master's address", "another master's byte"
 # What comes when the guest lets SCL go.
 NEXT_BYTE, NEXT_START, NEXT_STOP = "byte", "start", "stop"
 
@@ -45,7 +49,7 @@ class I2c(Device):
     """The controller and the wires of its bus: devices are put on with :meth:`attach`."""
 
     title = "IIC-bus interface"
-    STATE = ("_timer", "_phase", "_next", "_selected")
+    STATE = ("_timer", "_phase", "_next", "_selected", "_other_has_bus")
 
     IICCON = Register(
         0x00,
@@ -115,6 +119,9 @@ class I2c(Device):
         self._next = NEXT_BYTE
         # index in the bus of the device that acknowledged its address
         self._selected: int | None = None
+        #: what other masters want, the first of them perhaps on the wire
+        self._others: list[ExternalTransfer] = []
+        self._other_has_bus = False
 
     def facts(self) -> Iterator[Fact]:
         """The bus: its clock, what is on the wire, and who is connected."""
@@ -122,6 +129,11 @@ class I2c(Device):
         yield Fact("clock", source // ((self.IICCON & SCALE) + 1), "Hz")
         yield Fact("on the wire", self._phase)
         yield Fact("devices", ", ".join(getattr(each, "name", "?") for each in self.bus) or "none")
+
+    def begin(self, transfer: ExternalTransfer) -> None:
+        """Let another master do ``transfer`` as soon as the bus is free (from the machine's thread)."""
+        self._others.append(transfer)
+        self._let_others()
 
     def attach(self, device: I2cDevice) -> None:
         """Put ``device`` on the bus (before the guest runs)."""
@@ -135,8 +147,13 @@ class I2c(Device):
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Put back what save gave, the interrupt line included."""
-        super().load(state)
+        super().load({name: value for name, value in state.items() if name != "_others"})
+        self._others = [ExternalTransfer.load(each) for each in state["_others"]]
         self._update()
+
+    def save(self) -> dict[str, Any]:
+        """The transfers of other masters too."""
+        return {**super().save(), "_others": [transfer.save() for transfer in self._others]}
 
     @IICCON.write
     def _write_control(self, value: int) -> None:
@@ -151,7 +168,10 @@ class I2c(Device):
     def _write_status(self, value: int) -> None:
         busy = self.IICSTAT & BUSY
         self.IICSTAT = (value & 0xD0) | busy | (self.IICSTAT & 0x0F)
-        if not (value & OUTPUT_ENABLE and value & MASTER):
+        if self._other_has_bus:
+            if value & MASTER and value & BUSY:
+                self._lose()
+        elif not (value & OUTPUT_ENABLE and value & MASTER):
             # The pins float, or are left to other masters: to the slaves that looks like a STOP.
             if busy:
                 self._release()
@@ -159,6 +179,7 @@ class I2c(Device):
             self._ask_start()
         elif busy:
             self._ask_stop()
+        self._let_others()
 
     def _ask_start(self) -> None:
         if self._phase in (HELD, STOPPING):
@@ -175,7 +196,7 @@ class I2c(Device):
             self._run(STOPPING, 1)
 
     def _start(self) -> None:
-        self.IICSTAT |= BUSY
+        self.IICSTAT = (self.IICSTAT | BUSY) & ~(LOST | ADDRESSED | GENERAL_CALL)
         self._run(ADDRESS, 10)
 
     def _run(self, phase: str, bits: int) -> None:
@@ -188,7 +209,12 @@ class I2c(Device):
 
     def _resume(self) -> None:
         """The guest cleared IRQPEND: go on with what the control bits ask for."""
-        if self._next == NEXT_START:
+        if self._other_has_bus:
+            if self._others[0].complete or (self._others[0].moved and not self._others[0].acknowledged):
+                self._other_done()
+            else:
+                self._run(OTHER_BYTE, 9)
+        elif self._next == NEXT_START:
             self._start()
         elif self._next == NEXT_STOP:
             self._run(STOPPING, 1)
@@ -203,8 +229,18 @@ class I2c(Device):
             self._release()
             if restart:
                 self._start()
+            else:
+                self._let_others()
+            return
+        if phase == OTHER_ADDRESS:
+            self._other_address()
+            return
+        if phase == OTHER_BYTE:
+            self._other_byte()
             return
         if phase == ADDRESS:
+            if self._contender_wins():
+                return
             acknowledged = self._address(self.IICDS)
         elif phase == BYTE_OUT:
             chip = self._chip()
@@ -215,9 +251,95 @@ class I2c(Device):
             # the ninth bit is this side's own
             acknowledged = bool(self.IICCON & ACK_ENABLE)
         self.IICSTAT = self.IICSTAT & ~LAST_BIT if acknowledged else self.IICSTAT | LAST_BIT
+        self._hold()
+
+    def _hold(self) -> None:
+        """SCL stays low until the guest has looked."""
         self._phase = HELD
         self.IICCON |= IRQ_PENDING
         self._update()
+
+    # -- other masters ------------------------------------------------------------------------
+
+    def _let_others(self) -> None:
+        """Give the bus, when it is free, to who waits for it."""
+        waits = self._others and not self._others[0].contends
+        if waits and self._phase == IDLE and not self._other_has_bus:
+            self._other_has_bus = True
+            self.IICSTAT = (self.IICSTAT | BUSY) & ~(LOST | ADDRESSED | GENERAL_CALL)
+            self._run(OTHER_ADDRESS, 10)
+
+    def _contender_wins(self) -> bool:
+        """Whether another master, with a lower address byte, began when the controller did."""
+        contenders = [each for each in self._others if each.contends]
+        contender = min(contenders, key=lambda each: each.address_byte, default=None)
+        if contender is None or contender.address_byte >= self.IICDS:
+            return False
+        self._others.remove(contender)
+        self._others.insert(0, contender)
+        self._other_has_bus = True
+        self._lose()
+        if self._phase != HELD:
+            self._other_address()
+        return True
+
+    def _lose(self) -> None:
+        """Arbitration fails: the controller is a slave from now on (UM 20, "Bus arbitration")."""
+        self.IICSTAT = (self.IICSTAT | LOST) & ~MASTER
+        self.IICCON |= IRQ_PENDING
+        self._update()
+
+    def _is_meant(self, address: int) -> bool:
+        """Whether the controller itself answers to ``address``."""
+        ready = self.IICSTAT & OUTPUT_ENABLE and not self.IICSTAT & MASTER and self.IICCON & ACK_ENABLE
+        return bool(ready) and (address == self.IICADD >> 1 or address == 0)
+
+    def _other_address(self) -> None:
+        transfer = self._others[0]
+        answered = self._address(transfer.address_byte)
+        if self._is_meant(transfer.address):
+            self.IICDS = transfer.address_byte
+            self.IICSTAT |= ADDRESSED | (GENERAL_CALL if transfer.address == 0 else 0)
+            transfer.acknowledged = True
+            self._hold()
+        elif answered:
+            transfer.acknowledged = True
+            self._run(OTHER_BYTE, 9)
+        else:
+            self._other_done()
+
+    def _other_byte(self) -> None:
+        transfer, chip = self._others[0], self._chip()
+        mine = bool(self.IICSTAT & ADDRESSED)
+        if transfer.reads:
+            byte = self.IICDS if mine else chip.get() & 0xFF if chip is not None else 0xFF
+            transfer.data += bytes([byte])
+            acknowledged = len(transfer.data) < transfer.count
+        else:
+            byte = transfer.data[transfer.moved]
+            if mine:
+                self.IICDS = byte
+                acknowledged = bool(self.IICCON & ACK_ENABLE)
+            else:
+                acknowledged = chip is not None and chip.put(byte)
+            transfer.acknowledged = acknowledged
+        transfer.moved += 1
+        if mine:
+            self.IICSTAT = self.IICSTAT & ~LAST_BIT if acknowledged else self.IICSTAT | LAST_BIT
+            self._hold()
+        elif transfer.complete or not acknowledged:
+            self._other_done()
+        else:
+            self._run(OTHER_BYTE, 9)
+
+    def _other_done(self) -> None:
+        """The other master's STOP."""
+        transfer = self._others.pop(0)
+        transfer.done = True
+        self._other_has_bus = False
+        self.IICSTAT &= ~(ADDRESSED | GENERAL_CALL)
+        self._release()
+        self._let_others()
 
     def _address(self, byte: int) -> bool:
         """Put the address ``byte`` on the bus; who answers is selected."""
