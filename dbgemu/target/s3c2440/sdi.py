@@ -20,6 +20,7 @@ from dbgemu.target.lines import Line
 from dbgemu.target.s3c2440.clocks import Clocks
 from dbgemu.target.s3c2440.dma_port import DmaPort
 from dbgemu.target.s3c2440.sdi_registers import SdiRegisters as Registers
+from dbgemu.target.stream import StreamPort
 
 FIFO_SIZE = 64
 FIFO_HALF = 32
@@ -39,26 +40,9 @@ FIFO_FAILED, LAST_RECEIVED = 0x4000, 0x200
 #: a command is 48 bits long, and a card has 64 clocks to begin its answer
 COMMAND_BITS, ANSWER_BITS = 48, 64
 
-# Where each status bit asks for an interrupt in SDIIMSK: (status bit, mask bit).
-_COMMAND_CAUSES = ((1 << 12, 1 << 17), (SENT, 1 << 16), (TIMED_OUT, 1 << 15), (1 << 9, 1 << 14))
-_DATA_CAUSES = (
-    (1 << 11, 1 << 18),
-    (1 << 10, 1 << 13),
-    (1 << 9, 1 << 12),
-    (1 << 7, 1 << 10),
-    (1 << 6, 1 << 9),
-    (DATA_TIMED_OUT, 1 << 8),
-    (DATA_FINISHED, 1 << 7),
-    (1 << 3, 1 << 6),
-)
-_FIFO_CAUSES = (
-    (3 << 14, 1 << 11),
-    (1 << 11, 1 << 4),
-    (1 << 10, 1 << 3),
-    (1 << 9, 1 << 2),
-    (1 << 8, 1 << 1),
-    (1 << 7, 1 << 0),
-)
+#: bytes of a block that the stream serves at most; the last ones change the FIFO's level
+_STREAM_SIZE = 4096
+_STREAM_REST = FIFO_SIZE + 4
 
 
 class Sdi(Registers):
@@ -90,6 +74,7 @@ class Sdi(Registers):
         self.clocks = clocks
         self.interrupt = interrupt
         self.dma = DmaPort(f"{name}.dma", read=self._dma_read, write=self._dma_write)
+        self.stream = StreamPort(_STREAM_SIZE)
         self._card: MemoryCard | None = None
         self._command_timer = Timer(clock, self._command_done)
         self._data_timer = Timer(clock, self._data_due)
@@ -111,8 +96,41 @@ class Sdi(Registers):
         #: a whole block is on its way to the card, or the card is busy with it
         self._sending = False
 
+    # -- the stream: accesses to SDIDAT that change neither status nor level ----------------------
+
+    def _settle(self) -> None:
+        """Take in what has passed the stream, and close it."""
+        if self.stream.write_limit:
+            self._outgoing += self.stream.received()
+        else:
+            self._read += self.stream.withdraw()
+
+    def _open(self) -> None:
+        """Let as many bytes pass as leave the FIFO full, or empty."""
+        if self.SDIDSTA & TX_ON:
+            room = min(self.SDIBSIZE - len(self._outgoing) - 4, _STREAM_SIZE)
+            if room > 0 and not (self._fifo or self._sending or self._waits):
+                self.stream.accept(room)
+        elif self.SDIDCON & DATA_MODE == RECEIVING:
+            count = min(len(self._received) - self._read - _STREAM_REST, _STREAM_SIZE)
+            if count > 0:
+                self.stream.offer(self._received[self._read : self._read + count])
+
+    def _unread(self) -> int:
+        """Bytes that have arrived and were not read; looks without touching the stream."""
+        passed = 0 if self.stream.write_limit else self.stream.position
+        return len(self._received) - self._read - passed
+
+    def save(self) -> dict[str, Any]:
+        """See Device."""
+        self._settle()
+        state = super().save()
+        self._open()
+        return state
+
     def reset(self) -> None:
         """Power-on or SDRESET: all registers and the FIFO."""
+        self._settle()
         super().reset()
         self._command_timer.cancel()
         self._data_timer.cancel()
@@ -121,8 +139,10 @@ class Sdi(Registers):
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Put back what save gave, the interrupt line included."""
+        self._settle()
         super().load(state)
         self._update()
+        self._open()
 
     def facts(self) -> Iterator[Fact]:
         """The card's clock, the FIFO, the transfer."""
@@ -188,8 +208,10 @@ class Sdi(Registers):
                 self._take_response(answer.number, content)
         self.SDICMDSTAT = status
         if self._waits and not status & TIMED_OUT:
+            self._settle()
             self._waits = False
             self._begin()
+            self._open()
         self._update()
 
     def _take_response(self, number: int, content: bytes) -> None:
@@ -207,6 +229,7 @@ class Sdi(Registers):
 
     @Registers.SDIDCON.write
     def _write_data_control(self, value: int) -> None:
+        self._settle()
         self.SDIDCON = value & ~DATA_START
         mode = value & DATA_MODE
         self.SDIDSTA &= ~(RX_ON | TX_ON)
@@ -232,8 +255,10 @@ class Sdi(Registers):
         if not self.SDIDSTA & (RX_ON | TX_ON):
             return 0
         size = self.SDIBSIZE
-        outside = len(self._received) - self._read - FIFO_SIZE
-        left = max(0, outside) if self.SDIDSTA & RX_ON else size - len(self._outgoing)
+        if self.SDIDSTA & RX_ON:
+            left = max(0, self._unread() - FIFO_SIZE)
+        else:
+            left = size - len(self._outgoing) - (self.stream.position if self.stream.write_limit else 0)
         return self._blocks << 12 | (left or size) & 0xFFF
 
     def _begin(self) -> None:
@@ -260,6 +285,7 @@ class Sdi(Registers):
 
     def _data_due(self) -> None:
         """The busy check, the block on the wires, or the card with it, has come to its end."""
+        self._settle()
         mode = self.SDIDCON & DATA_MODE
         if mode == CHECKING:
             self.SDIDSTA |= BUSY_FINISHED
@@ -268,6 +294,7 @@ class Sdi(Registers):
         elif self._sending:
             self._sent()
         self._update()
+        self._open()
 
     def _stop(self, status: int) -> None:
         """The transfer is over, well or not."""
@@ -299,7 +326,7 @@ class Sdi(Registers):
 
     def _receive_level(self) -> int:
         """Bytes in the receive FIFO."""
-        return min(FIFO_SIZE, len(self._received) - self._read)
+        return min(FIFO_SIZE, self._unread())
 
     def _fill(self) -> None:
         """When the last of a block has gone into the FIFO, ask for the next."""
@@ -365,6 +392,7 @@ class Sdi(Registers):
 
     @Registers.SDIFSTA.write
     def _write_fifo_status(self, value: int) -> None:
+        self._settle()
         self.SDIFSTA &= ~(value & (0xC000 | LAST_RECEIVED))
         if value & 0x10000:
             self._fifo.clear()
@@ -374,24 +402,33 @@ class Sdi(Registers):
 
     @Registers.SDIDAT.peek
     def _peek_data(self) -> int:
-        return int.from_bytes(self._received[self._read : self._read + 4], "little")
+        place = len(self._received) - self._unread()
+        return int.from_bytes(self._received[place : place + 4], "little")
 
     @Registers.SDIDAT.read
     def _read_data(self, size: int) -> int:
+        self._settle()
         place, received = self._read, self._received
         if place >= len(received):
             self.SDIFSTA |= FIFO_FAILED
             self._update()
             return 0
         value = int.from_bytes(received[place : place + size], "little")
-        self._read = place = min(place + size, len(received))
-        if len(received) - place < FIFO_SIZE + 4:  # else the FIFO stays full
+        before = len(received) - place
+        self._read = min(place + size, len(received))
+        after = len(received) - self._read
+        if after >= _STREAM_REST:  # the FIFO stays full
+            self._open()
+        elif after <= FIFO_SIZE < before:
             self._fill()
+            self._update()
+        elif after <= FIFO_HALF < before or not after:
             self._update()
         return value
 
     @Registers.SDIDAT.write
     def _write_data(self, value: int, size: int) -> None:
+        self._settle()
         if self.SDIDCON & DATA_MODE != TRANSMITTING or len(self._fifo) + size > FIFO_SIZE:
             self.SDIFSTA |= FIFO_FAILED
             self._update()
@@ -400,8 +437,11 @@ class Sdi(Registers):
         self._feed()
         if self._fifo or self._sending:  # else it stays empty
             self._update()
+        else:
+            self._open()
 
     def _dma_read(self, unit: int, maximum: int) -> bytes:
+        self._settle()
         data = bytearray()
         while count := min(len(self._received) - self._read, maximum - len(data)):
             data += self._received[self._read : self._read + count]
@@ -413,6 +453,7 @@ class Sdi(Registers):
         return bytes(data)
 
     def _dma_write(self, unit: int, data: bytes) -> int:
+        self._settle()
         taken = 0
         while taken < len(data) and (room := (FIFO_SIZE - len(self._fifo)) // unit * unit):
             self._fifo += data[taken : taken + room]
@@ -429,21 +470,17 @@ class Sdi(Registers):
         self._update()
 
     def _update(self) -> None:
-        mask = self.SDIIMSK
-        if mask:
-            causes = (
-                (self.SDICMDSTAT, _COMMAND_CAUSES),
-                (self.SDIDSTA, _DATA_CAUSES),
-                (self._fifo_status(), _FIFO_CAUSES),
-            )
-            request = any(status & bit and mask & enable for status, table in causes for bit, enable in table)
-            self.interrupt.set(request)
-        else:
-            self.interrupt.set(0)
+        mask, data, fifo = self.SDIIMSK, self.SDIDSTA, 0
+        if mask & 0x81F:
+            fifo = self._fifo_status()
+        # the status bits where SDIIMSK has them: RSPCRC to RSPEND, NOBUSY, RWREQ to BUSYFIN, the FIFO's
+        causes = (self.SDICMDSTAT & 0x1E00) << 5 | (data & 0x800) << 7 | (data & 0x6F8) << 3
+        causes |= fifo >> 7 & 0x1F | bool(fifo & 0xC000) << 11
+        self.interrupt.set(causes & mask != 0)
         wants = False
         if self.SDIDCON & DMA_ENABLE:
             if self.SDIDCON & DATA_MODE == RECEIVING:
-                wants = self._read < len(self._received)
+                wants = self._unread() > 0
             else:
                 wants = bool(self.SDIDSTA & TX_ON) and len(self._fifo) <= FIFO_SIZE - 4
         self.dma.request(wants)
