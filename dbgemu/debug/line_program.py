@@ -47,7 +47,9 @@ def line_programs(path: Path) -> Iterator[LineProgram]:
     try:
         with path.open("rb") as file:
             elf = ELFFile(file)
-            sections = _Sections(*(_data(elf, name) for name in (".debug_line", ".debug_line_str", ".debug_str")))
+            sections = _Sections(
+                *(_data(elf, name) for name in (".debug_line", ".debug_line_str", ".debug_str"))
+            )
     except (OSError, ELFError):
         return
     place = 0
@@ -113,7 +115,7 @@ class _Reader:
         folders = [""]
         while folder := self._text():
             folders.append(folder)
-        files = {}
+        files: dict[int, str] = {}
         while name := self._text():
             place = self._leb()
             self._leb(), self._leb()  # time and size

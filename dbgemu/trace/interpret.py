@@ -209,7 +209,7 @@ class Interpreter:
         time: int,
         pc: int,
         _: int,
-        host_ms: int,
+        __: int,
         address: int,
         sizes: int,
         texts: list[str],

@@ -18,7 +18,6 @@ from dbgemu.engine.layout import PHASE_BLOCK
 from dbgemu.trace.events import EVENTS, Event, TbExec, TbTranslate
 from dbgemu.trace.format import (
     CHUNK_HEAD_BYTES,
-    MAGIC,
     START_BYTES,
     ChunkHead,
     Header,
@@ -389,12 +388,3 @@ def open_trace(path: str | Path) -> Trace:
     except OSError as error:
         file.close()
         raise TraceError(f"'{path}' cannot be read: {error.strerror}") from None
-
-
-def is_trace(path: Path) -> bool:
-    """Whether the file begins as a trace does."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False

@@ -101,11 +101,6 @@ class RingSink:
     def close(self) -> None:
         """Nothing is open."""
 
-    @property
-    def blocks(self) -> int:
-        """How many executed blocks (or other events, where these are not recorded) it holds."""
-        return self._blocks
-
     def save(self, path: Path, header: Header) -> None:
         """Write a trace of what is held. TraceError when the file cannot be written."""
         try:

@@ -32,7 +32,9 @@ class Module(NamedTuple):
 def export_drcov(trace: Trace, names: Names, selection: Selection, file: BinaryIO) -> None:
     """Write each different block once. What lies in no symbol file is in the module "guest memory"."""
     need_blocks(trace, "coverage")
-    blocks = sorted({(b.pc, b.length * (2 if b.thumb else 4)) for b in trace.profile(selection.start, selection.end)})
+    blocks = sorted(
+        {(b.pc, b.length * (2 if b.thumb else 4)) for b in trace.profile(selection.start, selection.end)}
+    )
     modules = [_module(source.path, source.offset) for source in names.symbols.files]
     everything = Module(0, 1 << 32, 0, "guest memory")
     table = [*(module for module in modules if module is not None), everything]

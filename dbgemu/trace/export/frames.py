@@ -1,4 +1,4 @@
-"""Traces as data frames: Arrow tables, and Parquet files of them. Needs pyarrow (``dbgemu[parquet]``)."""
+"""Traces as data frames: Arrow tables, and Parquet files of them. Needs pyarrow (``dbgemu[frames]``)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def to_arrow(trace: Trace, kind: str, *, start: int | None = None, end: int | No
 
 
 def export_parquet(trace: Trace, names: Names, selection: Selection, file: BinaryIO) -> None:
-    """Write a table: of one kind of event its fields; of several all their fields, and ``event``, the name."""
+    """Write a table: the fields of the event; of several kinds all their fields, and ``event``, the name."""
     arrow = _pyarrow()
     import pyarrow.parquet
 
@@ -48,7 +48,7 @@ def _pyarrow() -> Any:
     try:
         import pyarrow
     except ImportError:
-        raise TraceError("data frames and Parquet need pyarrow: pip install 'dbgemu[parquet]'") from None
+        raise TraceError("data frames and Parquet need pyarrow: pip install 'dbgemu[frames]'") from None
     return pyarrow
 
 
@@ -68,7 +68,7 @@ def _hints(kind: type[Event]) -> dict[str, type]:
 
 
 def _batches(arrow: Any, trace: Trace, selection: Selection, schema: Any) -> Iterator[Any]:
-    if selection.kinds == {"tb_exec"} and selection.limit is None:
+    if selection.kinds == frozenset(("tb_exec",)) and selection.limit is None:
         for blocks in trace.runs(selection.start, selection.end):
             yield _block_batch(arrow, trace, blocks, schema)
         return
@@ -79,7 +79,8 @@ def _batches(arrow: Any, trace: Trace, selection: Selection, schema: Any) -> Ite
     while batch := list(islice(events, _BATCH)):
         columns = list(zip(*batch, strict=True))
         yield arrow.record_batch(
-            [arrow.array(column, kind.type) for column, kind in zip(columns, schema, strict=True)], schema=schema
+            [arrow.array(column, kind.type) for column, kind in zip(columns, schema, strict=True)],
+            schema=schema,
         )
 
 

@@ -27,7 +27,7 @@ def export_jsonl(trace: Trace, names: Names, selection: Selection, file: BinaryI
         values: list[object] = list(event)
         for place in special:
             item = event[place]
-            values[place] = _BOOLEANS[item] if isinstance(item, bool) else encode_basestring_ascii(item)
+            values[place] = encode_basestring_ascii(item) if isinstance(item, str) else _BOOLEANS[item]
         at = places.get(event.pc)
         if at is None:
             text = names.describe(event.pc) if known else ""

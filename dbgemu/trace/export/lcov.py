@@ -18,6 +18,9 @@ from dbgemu.trace.reader import BlockCount, Trace
 from dbgemu.trace.tools.names import Names
 from dbgemu.trace.tools.selection import Selection, need_blocks
 
+#: compilation units that tell where a program was compiled
+_ENOUGH_UNITS = 8
+
 
 class AddressCounts:
     """How often the instruction at an address was executed."""
@@ -95,14 +98,12 @@ def _add(
     starts: dict[int, Symbol],
     sources: dict[str, _Source],
 ) -> None:
-    rows = program.rows
-    gone = False
-    first = True
-    for place, (address, number, line, statement) in enumerate(rows):
+    gone, first = False, True
+    for address, number, line, statement in program.rows:
         if first:
             gone = not address
         first = not line
-        if gone or not line or not statement or rows[place + 1][0] == address:
+        if gone or not line or not statement:
             continue
         moved = address + offset & 0xFFFFFFFF
         source = sources[files.get(number, "?")]
@@ -111,7 +112,8 @@ def _add(
             source.lines[line] = count
         symbol = starts.get(moved)
         if symbol is not None:
-            source.functions[symbol.name] = (line, count)
+            # the first row of a function is that of its declaration
+            source.functions.setdefault(symbol.name, (line, count))
 
 
 def _record(path: str, source: _Source) -> str:
@@ -126,7 +128,10 @@ def _record(path: str, source: _Source) -> str:
 
 
 def _folders(path: Path) -> dict[str, str]:
-    """The compiler's own folder by the name of each unit's file: for names that are relative to it."""
+    """The compiler's own folder by the name of each unit's file: for names that are relative to it.
+
+    Where the first units agree in it, it is taken for that of all: to read all of a kernel's takes long.
+    """
     from elftools.elf.elffile import ELFFile
 
     folders = {}
@@ -139,6 +144,8 @@ def _folders(path: Path) -> dict[str, str]:
             if "DW_AT_comp_dir" in attributes and "DW_AT_name" in attributes:
                 name = attributes["DW_AT_name"].value.decode("utf-8", "replace")
                 folders[name] = attributes["DW_AT_comp_dir"].value.decode("utf-8", "replace")
+            if len(folders) == _ENOUGH_UNITS and len(set(folders.values())) == 1:
+                break
     return folders
 
 

@@ -31,7 +31,7 @@ def info(trace: Trace, path: Path, *, chunks: bool = False) -> Iterator[str]:
     infos = trace.chunks
     each = f", {size / blocks:.2f} bytes a block" if blocks else ""
     yield f"recorded     {blocks} blocks of {trace.instructions} instructions"
-    yield f"             {sum(chunk.events for chunk in infos)} records of other events"
+    yield f"             {sum(chunk.events for chunk in infos)} records of other events, and of skipped time"
     yield f"file         {size} bytes in {len(infos)} chunks{each}"
     yield "state        " + ("complete" if trace.complete else f"not complete: {trace.damage}")
     if chunks:

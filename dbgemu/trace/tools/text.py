@@ -54,7 +54,9 @@ _DETAILS: dict[str, Callable[[Any, Names], str]] = {
     "gpio": lambda event, names: f"{event.pin} = {event.level}",
     "serial": _serial,
     "break": lambda event, names: event.text,
-    "watch": lambda event, names: f"{'write to' if event.write else 'read of'} {event.address:08x}: {event.text}",
+    "watch": lambda event, names: (
+        f"{'write to' if event.write else 'read of'} {event.address:08x}: {event.text}"
+    ),
     "log": lambda event, names: f"{event.source}: {event.text}",
 }
 
@@ -65,7 +67,7 @@ def microseconds(time: int) -> str:
 
 
 def describe(event: Event, names: Names, *, lines: bool = False) -> str:
-    """One line: count, time in µs, name, address, what happened, and where (with ``lines``: source line too)."""
+    """One line: count, time in µs, name, pc, what happened, and where; with ``lines`` the source line."""
     name = name_of(event)
     details = _DETAILS[name](event, names)
     text = f"{event.icount:>12} {microseconds(event.time):>16} {name:<13} {event.pc:08x} {details}"
