@@ -269,6 +269,13 @@ class Machine:
             # a request may have stopped the run before it got past the first instruction
             resume = resume and cpu.instructions == before
             if code is StopCode.BREAKPOINT:
+                # What is due now comes first: an interrupt that it raises is taken in front of the
+                # instruction, which then is reached once, not once more behind the handler.
+                self._run_posted()
+                clock.run_due()
+                if cpu.interrupt_pending and not self._stop_requested:
+                    resume = False
+                    continue
                 return StopReason.BREAKPOINT
             if code is StopCode.WATCHPOINT:
                 return StopReason.WATCHPOINT

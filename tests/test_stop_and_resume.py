@@ -55,3 +55,39 @@ def test_an_interrupt_that_a_timer_raises_as_a_step_begins_is_held_back(machine)
     assert machine.cpu.read_register("cpsr") & 0x1F == Mode.SYS
     machine.run(1)
     assert machine.cpu.read_register("cpsr") & 0x1F in (Mode.IRQ, Mode.ABT)
+
+
+class Vectors:
+    """NOR flash whose interrupt handler wastes time, until the request is over, and returns."""
+
+    writable = False
+    code = bytes(0x18) + assemble("nop; " * 8 + "subs pc, lr, #4", 0x18)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self.code[offset : offset + length].ljust(length, b"\xff")
+
+    def write(self, offset: int, data: bytes) -> None:
+        raise AssertionError("it is not writable")
+
+    def flush(self) -> None:
+        pass
+
+
+def test_an_interrupt_due_at_a_breakpoint_is_taken_first_and_the_stop_comes_once() -> None:
+    board = Mini2440(nor_image=Vectors())
+    program = assemble("nop; nop; nop; add r0, r0, #1; 1: b 1b", START)
+    board.boot_plan = BootPlan("raw", (Load(START, program, "the program"),), START, False, 0, 0, 0)
+    machine = Machine(board, warp=True)
+    machine.cpu.write_register("cpsr", Mode.SYS)
+    machine.cpu.write_register("r0", 0)
+    machine.cpu.add_breakpoint(START + 12)
+    raised, dropped = (Timer(board.clock, lambda level=level: board.irq.set(level)) for level in (1, 0))
+    moment = -(-(machine.cpu.instructions + 3) * board.clock.period_ps // 1000)
+    raised.start_at(moment - 2)  # due at the very count at which the breakpoint is reached
+    dropped.start_at(moment + 8)
+    stop = machine.run(100)
+    assert (stop.reason, stop.pc) == (StopReason.BREAKPOINT, START + 12)
+    assert machine.cpu.instructions >= 3 + 9, "behind the handler"
+    assert machine.cpu.read_register("r0") == 0
+    assert machine.run(100).reason is StopReason.LIMIT
+    assert machine.cpu.read_register("r0") == 1
