@@ -58,7 +58,7 @@ from dbgemu.target.arm.state import (
     access_key,
     offset,
 )
-from dbgemu.target.bus import Bus, BusError
+from dbgemu.target.bus import PAGE, Bus, BusError
 from dbgemu.target.memory import Memory
 
 _TLB_BYTES = 2 * (
@@ -305,6 +305,11 @@ class Cpu(CpuRegisters):
         """An interrupt line is active, masked or not: what ends idling."""
         return bool(self.state.interrupt_lines)
 
+    @property
+    def interrupt_pending(self) -> bool:
+        """The next instruction will not be executed before an interrupt's handler."""
+        return bool(self.state.interrupts & (I | F))
+
     def mask_interrupts(self, masked: bool) -> None:
         """Hold interrupts back regardless of the CPSR (single steps), or let them through again."""
         state = self.state
@@ -340,6 +345,7 @@ class Cpu(CpuRegisters):
                 entry = (region.target.address + region.offset - region.base) & (1 << 64) - 1
                 writable = PAGE_WRITABLE if region.writable and region.writes_to is None else 0
                 wanted[region.base, region.size] = entry | PAGE_PRESENT | writable
+        wanted.update(((page, PAGE), ports[0].native) for page, ports in self.bus.ports.items())
         changed = self._mapped.items() ^ wanted.items()
         if not changed:
             return
