@@ -2,8 +2,10 @@
 
 import pytest
 
+from dbgemu.target.bus import Bus
 from dbgemu.target.clock import VirtualClock
 from dbgemu.target.lines import Line
+from dbgemu.target.memory import Memory
 from dbgemu.target.s3c2440.usb_host import UsbHost
 
 REVISION, CONTROL, COMMAND, STATUS, ENABLE, DISABLE, HCCA = 0x00, 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18
@@ -17,10 +19,9 @@ class Rig:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.line = Line("INT_USBH")
-        self.memory: dict[int, bytes] = {}
-        self.ohci = UsbHost(
-            "ohci", clock=self.clock, interrupt=self.line, write_memory=self.memory.__setitem__
-        )
+        self.bus = Bus()
+        self.bus.map(0x30000000, Memory("ram", 1 << 16))
+        self.ohci = UsbHost("ohci", clock=self.clock, interrupt=self.line, bus=self.bus)
 
     def readl(self, register: int) -> int:
         return self.ohci.read(register, 4)
@@ -147,7 +148,7 @@ def test_start_of_frame_interrupts_each_millisecond_while_enabled(rig: Rig) -> N
         assert rig.line.level == 0
         rig.wait(1 * MS)
         assert rig.line.level == 1
-        number = int.from_bytes(rig.memory[0x30000080], "little")
+        number = int.from_bytes(rig.bus.peek(0x30000080, 4), "little")
         assert number == rig.readl(NUMBER)
         rig.writel(SF, STATUS)
     rig.writel(SF, DISABLE)

@@ -1,70 +1,81 @@
-"""The USB host controller (S3C2440A UM chapter 12; OpenHCI 1.0a): two ports, nothing attached.
+"""The USB host controller (S3C2440A UM chapter 12; OpenHCI 1.0a): frames, interrupts, the four lists.
 
-Frames are counted from the clock when somebody looks; only an interrupt at each frame, when the
-guest enables it, costs a timer. Transfer lists are not worked on: there is no device to talk to.
+Frames are counted from the clock when somebody looks. A frame costs a timer only where the guest wants to
+hear of it or a list is active: what a frame moves is then moved at its end, within the bytes that fit
+into a frame. While devices answer nothing but NAK, lists are looked at each eighth frame; any input of a
+device ends that. A long transfer is moved when the last of its packets is due.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
+from dbgemu.target.bus import Bus
 from dbgemu.target.clock import NS_PER_SECOND, Timer, VirtualClock
-from dbgemu.target.device import Device
 from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
-from dbgemu.target.registers import Field, Register, reads, writes
+from dbgemu.target.registers import Register, writes
+from dbgemu.target.s3c2440.ohci_hub import PORTS, RootHub
+from dbgemu.target.s3c2440.ohci_lists import ISOCHRONOUS, BusMaster, Lists, MemoryFault
+from dbgemu.target.s3c2440.ohci_registers import (
+    ALL_CAUSES,
+    BULK_ENABLE,
+    BULK_FILLED,
+    CHANGE_OWNER,
+    CONNECTED,
+    CONTROL_ENABLE,
+    CONTROL_FILLED,
+    CONTROL_RATIO,
+    DONE_WRITTEN,
+    ENABLED,
+    FRAME_OVERFLOW,
+    FUNCTIONAL_STATE,
+    INTERRUPT_ROUTING,
+    ISOCHRONOUS_ENABLE,
+    LIST_ENABLES,
+    MASTER_ENABLE,
+    OPERATIONAL,
+    OVERCURRENT,
+    OVERRUN_COUNT,
+    OWNERSHIP_CHANGE,
+    PERIODIC_ENABLE,
+    POWERED,
+    REMOTE_WAKEUP,
+    RESET,
+    ROOT_HUB,
+    SCHEDULING_OVERRUN,
+    START_OF_FRAME,
+    SUSPEND,
+    SUSPENDED,
+    UNRECOVERABLE,
+    OhciRegisters,
+)
 
 BIT_RATE = 12_000_000
 #: "OpenHCI 5.1.1.4: the reset must complete within 10 us"
 RESET_NS = 5_000
 
-FUNCTIONAL_STATE, OPERATIONAL, SUSPEND = 0xC0, 0x80, 0xC0
-INTERRUPT_ROUTING, REMOTE_WAKEUP = 0x100, 0x200
-RESET, CONTROL_FILLED, BULK_FILLED, CHANGE_OWNER = 0x1, 0x2, 0x4, 0x8
+#: the communications area in memory: a list for each of 32 frames, the frame number, the done queue
+FRAME_LISTS, HCCA_FRAME_NUMBER, HCCA_DONE_HEAD = 32, 0x80, 0x84
+#: the done queue's delay that is none: it is not written
+NO_DELAY_SET = 7
 
-START_OF_FRAME, FRAME_OVERFLOW, ROOT_HUB_CHANGE = 0x04, 0x20, 0x40
-OWNERSHIP_CHANGE, MASTER_ENABLE = 0x4000_0000, 0x8000_0000
-ALL_CAUSES = 0x4000_007F
-
-NO_POWER_SWITCHING, NO_OVERCURRENT = 0x200, 0x1000
-CONNECTED, ENABLED, SUSPENDED, OVERCURRENT, RESETTING, POWERED = 0x1, 0x2, 0x4, 0x8, 0x10, 0x100
-CLEAR_POWER, CONNECT_CHANGED, PORT_CHANGES = 0x200, 0x1_0000, 0x1F_0000
-REMOTE_WAKEUP_ON, REMOTE_WAKEUP_OFF = 0x8000, 0x8000_0000
-GLOBAL_POWER_OFF, GLOBAL_POWER_ON = 0x1, 0x1_0000
-
-#: where in the host controller communications area the frame number is
-HCCA_FRAME_NUMBER = 0x80
-
-ROOT_HUB = ("HcRhDescriptorA", "HcRhDescriptorB", "HcRhStatus", "HcRhPortStatus1", "HcRhPortStatus2")
-
-_CAUSES = (
-    Field("OC", 30, doc="ownership change"),
-    Field("RHSC", 6, doc="root hub status change"),
-    Field("FNO", 5, doc="frame number overflow"),
-    Field("UE", 4, doc="unrecoverable error"),
-    Field("RD", 3, doc="resume detected"),
-    Field("SF", 2, doc="start of frame"),
-    Field("WDH", 1, doc="done head written back"),
-    Field("SO", 0, doc="scheduling overrun"),
-)
-_MASTER = Field("MIE", 31, doc="master interrupt enable")
-_PORT = (
-    Field("PRSC", 20, doc="reset finished"),
-    Field("OCIC", 19, doc="over-current changed"),
-    Field("PSSC", 18, doc="resume finished"),
-    Field("PESC", 17, doc="disabled by the hardware"),
-    Field("CSC", 16, doc="connection changed"),
-    Field("LSDA", 9, doc="low-speed device; write 1: power off"),
-    Field("PPS", 8, doc="powered; write 1: power on"),
-    Field("PRS", 4, doc="in reset; write 1: reset"),
-    Field("POCI", 3, doc="over-current; write 1: resume"),
-    Field("PSS", 2, doc="suspended; write 1: suspend"),
-    Field("PES", 1, doc="enabled; write 1: enable"),
-    Field("CCS", 0, doc="connected; write 1: disable"),
-)
-
+#: bytes of bus time that a frame has no room for: its start, and the gap at its end (USB 2.0 5.11.3)
+_FRAME_OVERHEAD = 10
+#: bus time in bytes of a visit to an endpoint, at least: there is a token
+_LEAST_COST = 8
+#: endpoints that a list has room for in a frame; a list that is a ring ends there
+_MOST_VISITS = 96
+#: frames whose data may be moved together
+_MOST_FRAMES = 4
+#: so often, in frames, is the frame number told while lists are enabled that have no transfers: Linux's
+#: driver looks each 275 ms whether it still changes (ohci-hcd.c, io_watchdog_func)
+_NUMBER_STEP = 128
+#: frames without any data until lists are looked at less often, and how often that is
+_PATIENCE, _QUIET_STEP = 40, 8
 
 _PORT_WORDS = (
     (POWERED, "powered"),
@@ -75,180 +86,30 @@ _PORT_WORDS = (
 )
 
 
-class UsbHost(Device):
-    """The OHCI controller.
+class UsbHost(RootHub):
+    """The OHCI controller. ``bus`` is where its lists and buffers are."""
 
-    ``write_memory(address, data)`` is its bus mastership: it puts the frame number into the
-    communications area in guest memory, wherever the guest says that is, and must not raise.
-    Without it the area stays as the guest left it.
-    """
-
-    title = "USB host controller"
-    STATE = ("_epoch", "_first_frame", "_seen", "_reset_until")
-
-    HcRevision = Register(
-        0x00, reset=0x10, access="ro", doc="Revision", fields=(Field("REV", 7, 0, "OpenHCI, in BCD"),)
+    STATE: ClassVar[tuple[str, ...]] = (
+        *RootHub.STATE,
+        "_frame_timer",
+        "_epoch",
+        "_first_frame",
+        "_seen",
+        "_reset_until",
+        "_worked",
+        "_spent",
+        "_due",
+        "_quiet",
+        "_done_delay",
     )
-    HcControl = Register(
-        0x04,
-        writable=0x7FF,
-        doc="Operating modes",
-        fields=(
-            Field("RWE", 10, doc="remote wake-up enable"),
-            Field("RWC", 9, doc="remote wake-up connected"),
-            Field("IR", 8, doc="interrupt routing to system management"),
-            Field("HCFS", 7, 6, "state", {0: "reset", 1: "resume", 2: "operational", 3: "suspend"}),
-            Field("BLE", 5, doc="bulk list enable"),
-            Field("CLE", 4, doc="control list enable"),
-            Field("IE", 3, doc="isochronous enable"),
-            Field("PLE", 2, doc="periodic list enable"),
-            Field("CBSR", 1, 0, "control to bulk ratio"),
-        ),
-    )
-    HcCommandStatus = Register(
-        0x08,
-        doc="Commands",
-        fields=(
-            Field("SOC", 17, 16, "scheduling overruns"),
-            Field("OCR", 3, doc="ownership change request"),
-            Field("BLF", 2, doc="bulk list filled"),
-            Field("CLF", 1, doc="control list filled"),
-            Field("HCR", 0, doc="host controller reset, clears itself"),
-        ),
-    )
-    HcInterruptStatus = Register(0x0C, doc="Interrupt status; write 1 to clear", fields=_CAUSES)
-    HcInterruptEnable = Register(0x10, doc="Write 1 to enable", fields=(_MASTER, *_CAUSES))
-    HcInterruptDisable = Register(
-        0x14, volatile=True, doc="Write 1 to disable; reads as the enable", fields=(_MASTER, *_CAUSES)
-    )
-    HcHCCA = Register(
-        0x18,
-        writable=0xFFFF_FF00,
-        doc="Communications area, 256 bytes in memory",
-        fields=(Field("HCCA", 31, 8, "address bits 31 to 8"),),
-    )
-    HcPeriodCurrentED = Register(
-        0x1C,
-        access="ro",
-        doc="Present periodic endpoint",
-        fields=(Field("PCED", 31, 4, "address bits 31 to 4"),),
-    )
-    HcControlHeadED = Register(
-        0x20,
-        writable=0xFFFF_FFF0,
-        doc="First control endpoint",
-        fields=(Field("CHED", 31, 4, "address bits 31 to 4"),),
-    )
-    HcControlCurrentED = Register(
-        0x24,
-        writable=0xFFFF_FFF0,
-        doc="Present control endpoint",
-        fields=(Field("CCED", 31, 4, "address bits 31 to 4"),),
-    )
-    HcBulkHeadED = Register(
-        0x28,
-        writable=0xFFFF_FFF0,
-        doc="First bulk endpoint",
-        fields=(Field("BHED", 31, 4, "address bits 31 to 4"),),
-    )
-    HcBulkCurrentED = Register(
-        0x2C,
-        writable=0xFFFF_FFF0,
-        doc="Present bulk endpoint",
-        fields=(Field("BCED", 31, 4, "address bits 31 to 4"),),
-    )
-    HcDoneHead = Register(
-        0x30,
-        access="ro",
-        doc="Last finished transfer descriptor",
-        fields=(Field("DH", 31, 4, "address bits 31 to 4"),),
-    )
-    HcFmInterval = Register(
-        0x34,
-        reset=0x2EDF,
-        writable=0xFFFF_3FFF,
-        doc="Frame interval",
-        fields=(
-            Field("FIT", 31, doc="toggle, changed with FI"),
-            Field("FSMPS", 30, 16, "largest data packet, in bits"),
-            Field("FI", 13, 0, "bit times in a frame, less 1"),
-        ),
-    )
-    HcFmRemaining = Register(
-        0x38,
-        access="ro",
-        volatile=True,
-        doc="Bit times that the frame still has",
-        fields=(Field("FRT", 31, doc="toggle"), Field("FR", 13, 0, "bit times")),
-    )
-    HcFmNumber = Register(
-        0x3C,
-        access="ro",
-        volatile=True,
-        doc="Frame number, 16 bits",
-        fields=(Field("FN", 15, 0, "frames since the start"),),
-    )
-    HcPeriodicStart = Register(
-        0x40,
-        writable=0x3FFF,
-        doc="When periodic transfers have priority",
-        fields=(Field("PS", 13, 0, "bit times left when periodic transfers begin"),),
-    )
-    HcLSThreshold = Register(
-        0x44,
-        reset=0x0628,
-        writable=0xFFF,
-        doc="Low-speed threshold",
-        fields=(Field("LST", 11, 0, "bit times that a low-speed packet needs"),),
-    )
-    HcRhDescriptorA = Register(
-        0x48,
-        reset=0x0200_1202,
-        writable=0xFF00_1B00,
-        doc="Root hub A",
-        fields=(
-            Field("POTPGT", 31, 24, "power-on to power-good, in 2 ms"),
-            Field("NOCP", 12, doc="no over-current protection"),
-            Field("OCPM", 11, doc="over-current protection of each port"),
-            Field("DT", 10, doc="compound device"),
-            Field("NPS", 9, doc="no power switching"),
-            Field("PSM", 8, doc="power switching of each port"),
-            Field("NDP", 7, 0, "number of ports"),
-        ),
-    )
-    HcRhDescriptorB = Register(
-        0x4C,
-        doc="Root hub B",
-        fields=(Field("PPCM", 31, 16, "port power control mask"), Field("DR", 15, 0, "not removable")),
-    )
-    HcRhStatus = Register(
-        0x50,
-        doc="Root hub status",
-        fields=(
-            Field("CRWE", 31, doc="write 1: no wake-up by connections"),
-            Field("OCIC", 17, doc="over-current changed"),
-            Field("LPSC", 16, doc="write 1: power on"),
-            Field("DRWE", 15, doc="wake-up by connections; write 1 to set"),
-            Field("OCI", 1, doc="over-current"),
-            Field("LPS", 0, doc="write 1: power off"),
-        ),
-    )
-    HcRhPortStatus1 = Register(0x54, reset=POWERED, doc="Port 1", fields=_PORT)
-    HcRhPortStatus2 = Register(0x58, reset=POWERED, doc="Port 2", fields=_PORT)
 
     def __init__(
-        self,
-        name: str,
-        *,
-        clock: VirtualClock,
-        interrupt: Line,
-        write_memory: Callable[[int, bytes], None] | None = None,
-        log: GuestLog | None = None,
+        self, name: str, *, clock: VirtualClock, interrupt: Line, bus: Bus, log: GuestLog | None = None
     ) -> None:
-        super().__init__(name, log)
-        self.clock = clock
+        super().__init__(name, clock=clock, log=log)
         self.interrupt = interrupt
-        self.write_memory = write_memory
+        self._memory = BusMaster(bus)
+        self._lists = Lists(self, self._memory)
         self._frame_timer = Timer(clock, self._frame)
         self._start_counting_anew()
 
@@ -256,35 +117,55 @@ class UsbHost(Device):
         # Frame numbers: _first_frame at _epoch (ns), one more each frame interval while operational.
         self._epoch: int | None = None
         self._first_frame = 0
-        # the frame up to which status bits have been derived
+        #: the frame up to which status bits have been derived
         self._seen = 0
         self._reset_until = 0
+        #: frames up to this one (not included) have been worked on; of this one, so many bytes are past
+        self._worked = self._spent = 0
+        #: at whose start the lists are to be looked at
+        self._due = 0
+        #: frames in which nothing moved
+        self._quiet = 0
+        self._done_delay = NO_DELAY_SET
+        #: the communications area's place, the frame lists and endpoints that gave nothing: see _unchanged
+        self._memo: tuple[int, bytes, list[tuple[int, bytes]]] | None = None
 
     def reset(self) -> None:
         """The hardware reset, root hub included."""
         super().reset()
         self._frame_timer.cancel()
         self._start_counting_anew()
-        self._update()
+        self.reset_root_hub()
+        self.changed()
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Put back what save gave; the interrupt line and the timer follow from it."""
         super().load(state)
-        self._update()
+        self._memo = None
+        self.changed()
 
     def facts(self) -> Iterator[Fact]:
         """Where the frames are, and what is plugged in."""
         state = UsbHost.HcControl["HCFS"]
         yield Fact("state", state.values[state.get(self.HcControl)])
         yield Fact("frame number", self._frame_count() & 0xFFFF)
-        for port, status in enumerate((self.HcRhPortStatus1, self.HcRhPortStatus2), 1):
+        for port, device in enumerate(self.plugged, 1):
+            status = self._status(port - 1)
             words = [word for bit, word in _PORT_WORDS if status & bit]
-            yield Fact(f"port {port}", ", ".join(words) or "off")
+            what = f"{device.title}, " if device is not None else ""
+            yield Fact(f"port {port}", what + (", ".join(words) or "off"))
+            if device is not None:
+                for fact in device.facts():
+                    yield Fact(f"{device.name}: {fact.name}", fact.value, fact.unit)
 
-    # -- frames -------------------------------------------------------------------------------
+    # -- frames -----------------------------------------------------------------------------
 
     def _frame_bits(self) -> int:
         return (self.HcFmInterval & 0x3FFF) + 1
+
+    def _frame_bytes(self) -> int:
+        """What a frame has room for."""
+        return self._frame_bits() // 8 - _FRAME_OVERHEAD
 
     def _elapsed_bits(self) -> int:
         """Bit times since the epoch."""
@@ -294,7 +175,7 @@ class UsbHost(Device):
         """The frame number, not cut to 16 bits."""
         return self._first_frame + self._elapsed_bits() // self._frame_bits()
 
-    @HcInterruptStatus.read
+    @OhciRegisters.HcInterruptStatus.read
     def _causes(self) -> int:
         """The status, with what follows from the frames that began since the last settling."""
         count, status = self._frame_count(), self.HcInterruptStatus
@@ -316,32 +197,81 @@ class UsbHost(Device):
         self._epoch = self.clock.now if running else None
 
     def _frame(self) -> None:
-        """An interrupt that the guest waits for may be due."""
+        """A frame begins at which something is due."""
+        count = self._frame_count()
+        self._done_delay = self._delay_after(count - self._seen)
+        if count >= self._due and self._active:
+            self._work(count)
         self._settle()
-        self._tell_frame_number()
-        self._update()
+        try:
+            self._tell()
+        except MemoryFault as fault:
+            self._give_up(fault)
+        self.changed()
 
-    def _tell_frame_number(self) -> None:
-        if self.write_memory is not None and self.HcHCCA:
-            number = (self._seen & 0xFFFF).to_bytes(4, "little")
-            self.write_memory(self.HcHCCA + HCCA_FRAME_NUMBER, number)
+    def _delay_after(self, frames: int) -> int:
+        """What is left of the done queue's delay in so many frames."""
+        delay = self._done_delay
+        return delay if delay == NO_DELAY_SET else max(0, delay - frames)
+
+    def _tell(self) -> None:
+        """Put frame number and done queue into the communications area (OpenHCI 4.4, 6.5)."""
+        if not self.HcHCCA or self.HcInterruptStatus & UNRECOVERABLE:
+            return
+        self._memory.write(self.HcHCCA + HCCA_FRAME_NUMBER, (self._seen & 0xFFFF).to_bytes(4, "little"))
+        if self._done_delay or self.HcInterruptStatus & DONE_WRITTEN:
+            return
+        others = self.HcInterruptStatus & self.HcInterruptEnable & ALL_CAUSES
+        self._memory.write(
+            self.HcHCCA + HCCA_DONE_HEAD, (self.HcDoneHead | (others != 0)).to_bytes(4, "little")
+        )
+        self.HcDoneHead = 0
+        self._done_delay = NO_DELAY_SET
+        self.HcInterruptStatus |= DONE_WRITTEN
+
+    def retired(self, delay: int) -> None:
+        """See ohci_lists.Owner."""
+        self._done_delay = min(self._done_delay, delay)
+
+    def _give_up(self, fault: MemoryFault) -> None:
+        """OpenHCI 7.1.4, UE: nothing is done until the driver resets the controller."""
+        self.guest_error(f"the lists lead nowhere: {fault}")
+        self.HcInterruptStatus |= UNRECOVERABLE
 
     def _arm(self) -> None:
-        """Wake up for the next frame that the guest wants to hear of, if any."""
-        enable = self.HcInterruptEnable
-        wanted = enable & ~self.HcInterruptStatus & (START_OF_FRAME | FRAME_OVERFLOW)
-        if self._epoch is None or not enable & MASTER_ENABLE or not wanted:
+        """Wake up for the next frame that the guest wants to hear of, or that has work."""
+        if self._epoch is None:
             self._frame_timer.cancel()
             return
-        target = self._seen + 1 if wanted & START_OF_FRAME else ((self._seen >> 15) + 1) << 15
+        enable, status, seen = self.HcInterruptEnable, self.HcInterruptStatus, self._seen
+        wanted = enable & ~status if enable & MASTER_ENABLE else 0
+        target = 0
+        if wanted & START_OF_FRAME:
+            target = seen + 1
+        elif wanted & FRAME_OVERFLOW:
+            target = ((seen >> 15) + 1) << 15
+        if not status & UNRECOVERABLE:
+            delay = self._done_delay
+            if delay != NO_DELAY_SET and not status & DONE_WRITTEN and self.HcHCCA:
+                done = seen + (delay or 1)
+                target = min(target, done) if target else done
+            if self._active:
+                due = max(self._due, seen + 1)
+                target = min(target, due) if target else due
+            elif self.HcControl & LIST_ENABLES and any(self._status(port) & ENABLED for port in range(PORTS)):
+                tick = seen // _NUMBER_STEP * _NUMBER_STEP + _NUMBER_STEP
+                target = min(target, tick) if target else tick
+        if not target:
+            self._frame_timer.cancel()
+            return
         bits = (target - self._first_frame) * self._frame_bits()
         self._frame_timer.start_at(self._epoch - (-bits * NS_PER_SECOND // BIT_RATE))
 
-    @HcFmNumber.read
+    @OhciRegisters.HcFmNumber.read
     def _read_frame_number(self) -> int:
         return self._frame_count() & 0xFFFF
 
-    @HcFmRemaining.read
+    @OhciRegisters.HcFmRemaining.read
     def _read_remaining(self) -> int:
         toggle = self.HcFmInterval & 0x8000_0000
         if self._epoch is None:
@@ -349,37 +279,252 @@ class UsbHost(Device):
         bits = self._frame_bits()
         return toggle | bits - 1 - self._elapsed_bits() % bits
 
-    @HcFmInterval.write
+    @OhciRegisters.HcFmInterval.write
     def _write_interval(self, value: int) -> None:
         self._restart_frames(running=self._epoch is not None)
         self.HcFmInterval = value & 0xFFFF_3FFF
-        self._update()
+        self.changed()
 
-    # -- states, commands ---------------------------------------------------------------------
+    # -- the lists --------------------------------------------------------------------------
 
-    @HcControl.write
+    @property
+    def _active(self) -> bool:
+        """Whether there is, as far as the registers tell, something to work on."""
+        control, command = self.HcControl, self.HcCommandStatus
+        if control & FUNCTIONAL_STATE != OPERATIONAL or self.HcInterruptStatus & UNRECOVERABLE:
+            return False
+        if control & PERIODIC_ENABLE and self.HcHCCA:
+            return True
+        if control & CONTROL_ENABLE and (command & CONTROL_FILLED or self.HcControlCurrentED):
+            return True
+        return bool(control & BULK_ENABLE and (command & BULK_FILLED or self.HcBulkCurrentED))
+
+    def wake(self) -> None:
+        """A device has something to say: look at the next frame."""
+        self._look_soon()
+        self.changed()
+
+    def _look_soon(self) -> None:
+        """The guest or a device did something: the lists go on from here, in this frame."""
+        self._quiet = 0
+        self._memo = None
+        self._due = self._frame_count() + 1
+
+    def _go_on(self, active: bool) -> None:
+        """The guest wrote what may have made lists active; ``active``: some were before."""
+        if self._active:
+            if active:
+                self._look_soon()
+            else:
+                self._begin_work()
+        self.changed()
+
+    def _begin_work(self) -> None:
+        """A list becomes active, after a time without any: what is past of this frame is lost to it."""
+        bits = self._frame_bits()
+        self._worked = self._frame_count()
+        self._spent = self._elapsed_bits() % bits // 8
+        self._due = self._worked + 1
+        self._quiet = 0
+        self._memo = None
+
+    def _work(self, count: int) -> None:
+        """Move what the frames before ``count`` had room for."""
+        frames = count - self._worked
+        if frames <= 0:
+            return
+        budget = min(frames, _MOST_FRAMES) * self._frame_bytes() - self._spent
+        first, self._worked, self._spent = self._worked, count, 0
+        step, moved, left = 0, False, 0
+        try:
+            if self._memo is not None and not self._busy:
+                if self._unchanged():
+                    self._due = count + _QUIET_STEP
+                    return
+                self._quiet, self._memo = 0, None
+            if self.HcControl & PERIODIC_ENABLE and self.HcHCCA:
+                cost, moved, step = self._periodic(max(first, count - FRAME_LISTS), count)
+                budget -= cost
+            more, left = self._nonperiodic(budget)
+            moved |= more
+        except MemoryFault as fault:
+            self._give_up(fault)
+            return
+        self._quiet = 0 if moved else self._quiet + frames
+        if self._quiet >= _PATIENCE:
+            self._due = count + _QUIET_STEP
+        elif self._busy:
+            # what is left of a transfer of several frames is moved when it is due
+            per_frame = max(1, self._frame_bytes() * 4 // 5)
+            rest = -(-left // per_frame) if moved and step != 1 else 1
+            self._due = count + max(1, min(rest, _MOST_FRAMES))
+        else:
+            self._due = count + (step or _QUIET_STEP)
+
+    @property
+    def _busy(self) -> bool:
+        control, command = self.HcControl, self.HcCommandStatus
+        return bool(
+            (control & CONTROL_ENABLE and (command & CONTROL_FILLED or self.HcControlCurrentED))
+            or (control & BULK_ENABLE and (command & BULK_FILLED or self.HcBulkCurrentED))
+        )
+
+    def _periodic(self, first: int, count: int) -> tuple[int, bool, int]:
+        """The interrupt and isochronous lists of the frames from ``first`` up to ``count``, not included.
+
+        Bus time in bytes, whether anything moved, and in how many frames there is a list again.
+        """
+        table = self._memory.read(self.HcHCCA, 4 * FRAME_LISTS)
+        heads = [head & ~0xF for head in struct.unpack(f"<{FRAME_LISTS}I", table)]
+        total, moved, room = 0, False, self._frame_bytes()
+        for frame in range(first, count):
+            place, visits, cost = heads[frame % FRAME_LISTS], 0, 0
+            while place and visits < _MOST_VISITS:
+                if cost > room:
+                    self._overrun()
+                    break
+                visits += 1
+                self.HcPeriodCurrentED = place
+                words = self._lists.endpoint(place)
+                if words[0] & ISOCHRONOUS and not self.HcControl & ISOCHRONOUS_ENABLE:
+                    break  # what follows is isochronous too: OpenHCI 3.4.2
+                done = self._lists.visit(place, words, frame & 0xFFFF, 1)
+                cost += done.cost
+                moved |= done.moved
+                place = words[3] & ~0xF
+            total += cost
+        self.HcPeriodCurrentED = 0
+        if not moved and self._quiet >= _PATIENCE + FRAME_LISTS:
+            # by now each of the lists was looked at in vain
+            self._memo = self._remember(table, heads)
+        steps = (step for step in range(1, _QUIET_STEP) if heads[(count + step - 1) % FRAME_LISTS])
+        return total, moved, next(steps, _QUIET_STEP)
+
+    def _remember(self, table: bytes, heads: list[int]) -> tuple[int, bytes, list[tuple[int, bytes]]] | None:
+        """All that is in the periodic lists; None where some of it depends on the frame."""
+        found: dict[int, bytes] = {}
+        for place in heads:
+            while place and place not in found:
+                words = self._lists.endpoint(place)
+                if words[0] & ISOCHRONOUS or len(found) == _MOST_VISITS:
+                    return None
+                found[place] = struct.pack("<4I", *words)
+                place = words[3] & ~0xF
+        return self.HcHCCA, table, list(found.items())
+
+    def _unchanged(self) -> bool:
+        """Devices had nothing to say to these same lists, and would have told of anything new since."""
+        if self._memo is None or self._memo[0] != self.HcHCCA:
+            return False
+        read = self._memory.read
+        _, table, endpoints = self._memo
+        return read(self.HcHCCA, len(table)) == table and all(
+            read(place, len(words)) == words for place, words in endpoints
+        )
+
+    def _overrun(self) -> None:
+        """OpenHCI 7.1.3, SOC; 7.1.4, SO: the periodic lists do not fit into their frame."""
+        self.HcInterruptStatus |= SCHEDULING_OVERRUN
+        command = self.HcCommandStatus
+        self.HcCommandStatus = command & ~OVERRUN_COUNT | (command + (1 << 16)) & OVERRUN_COUNT
+
+    def _nonperiodic(self, budget: int) -> tuple[bool, int]:
+        """The control and bulk lists: whether anything moved, and what a bulk transfer has left."""
+        control = _ListState("HcControlHeadED", "HcControlCurrentED", CONTROL_ENABLE, CONTROL_FILLED)
+        bulk = _ListState("HcBulkHeadED", "HcBulkCurrentED", BULK_ENABLE, BULK_FILLED)
+        moved, left = False, 0
+        ratio = (self.HcControl & CONTROL_RATIO) + 1
+        while budget > 0:
+            served = 0
+            while served < ratio and budget > 0:
+                cost, progress, _ = self._next(control, 1)
+                if cost < 0:
+                    break
+                served += 1
+                budget -= cost
+                moved |= progress
+            if budget <= 0:
+                break
+            # a bulk transfer has the frame for itself where no control transfer wants it
+            cost, progress, left = self._next(bulk, 1 if served else budget)
+            if cost < 0 and not served:
+                break
+            budget -= max(cost, 0)
+            moved |= progress
+        return moved, left
+
+    def _next(self, state: _ListState, budget: int) -> tuple[int, bool, int]:
+        """Serve the next endpoint of a list that has a transfer.
+
+        Bus time (-1: the list has nothing more for this frame), whether it moved, what it has left.
+        """
+        stored = self.__dict__
+        if not self.HcControl & state.enable:
+            return -1, False, 0
+        place = stored[state.current]
+        while state.visits < _MOST_VISITS:
+            if not place:
+                # OpenHCI 6.4.2.1: at the head, the filled bit is cleared; a transfer sets it again
+                if not self.HcCommandStatus & state.filled or (state.began and not state.progress):
+                    break
+                self.HcCommandStatus &= ~state.filled
+                state.began, state.progress = True, False
+                place = stored[state.head]
+                if not place:
+                    break
+            state.visits += 1
+            words = self._lists.endpoint(place)
+            done = self._lists.visit(place, words, 0, budget)
+            place = words[3] & ~0xF
+            if done.found:
+                self.HcCommandStatus |= state.filled
+                state.progress |= done.moved
+                stored[state.current] = place
+                if done.moved:
+                    state.visits = 0
+                return max(done.cost, _LEAST_COST), done.moved, done.left
+        stored[state.current] = place
+        return -1, False, 0
+
+    # -- states, commands -------------------------------------------------------------------
+
+    @OhciRegisters.HcControl.write
     def _write_control(self, value: int) -> None:
+        active = self._active
         old, self.HcControl = self.HcControl, value & 0x7FF
         before, after = old & FUNCTIONAL_STATE, value & FUNCTIONAL_STATE
         if before != after:
             self._restart_frames(running=after == OPERATIONAL)
             if not after:
-                self._reset_root_hub()
-        self._update()
+                self.reset_root_hub()
+        self._go_on(active)
 
-    @HcCommandStatus.read
+    @writes(
+        OhciRegisters.HcHCCA,
+        OhciRegisters.HcControlHeadED,
+        OhciRegisters.HcControlCurrentED,
+        OhciRegisters.HcBulkHeadED,
+        OhciRegisters.HcBulkCurrentED,
+    )
+    def _write_pointer(self, register: Register, value: int) -> None:
+        active = self._active
+        self.__dict__[register.name] = value & register.writable
+        self._go_on(active)
+
+    @OhciRegisters.HcCommandStatus.read
     def _read_command(self) -> int:
         return self.HcCommandStatus | (self.clock.now < self._reset_until)
 
-    @HcCommandStatus.write
+    @OhciRegisters.HcCommandStatus.write
     def _write_command(self, value: int) -> None:
+        active = self._active
         # Bits written 0 stay as they are: OpenHCI 7.1.3.
         self.HcCommandStatus |= value & (CONTROL_FILLED | BULK_FILLED)
         if value & CHANGE_OWNER:
             self.HcInterruptStatus |= OWNERSHIP_CHANGE
         if value & RESET:
             self._software_reset()
-        self._update()
+        self._go_on(active)
 
     def _software_reset(self) -> None:
         """OpenHCI 7.1.3, HCR: to suspend; the root hub and IR, RWC stay."""
@@ -391,74 +536,50 @@ class UsbHost(Device):
         self._start_counting_anew()
         self._reset_until = self.clock.now + RESET_NS
 
-    # -- interrupts ---------------------------------------------------------------------------
+    # -- interrupts -------------------------------------------------------------------------
 
-    @HcInterruptStatus.write
+    @OhciRegisters.HcInterruptStatus.write
     def _clear_causes(self, value: int) -> None:
-        self._settle()
+        self._settle_and_tell()
         self.HcInterruptStatus &= ~value
-        self._update()
+        self.changed()
 
-    @HcInterruptEnable.write
+    @OhciRegisters.HcInterruptEnable.write
     def _enable_causes(self, value: int) -> None:
         self.HcInterruptEnable |= value & (ALL_CAUSES | MASTER_ENABLE)
-        self._settle()
-        self._update()
+        self._settle_and_tell()
+        self.changed()
 
-    @HcInterruptDisable.read
+    def _settle_and_tell(self) -> None:
+        self._done_delay = self._delay_after(self._frame_count() - self._seen)
+        self._settle()
+
+    @OhciRegisters.HcInterruptDisable.read
     def _read_enabled(self) -> int:
         return self.HcInterruptEnable
 
-    @HcInterruptDisable.write
+    @OhciRegisters.HcInterruptDisable.write
     def _disable_causes(self, value: int) -> None:
         self.HcInterruptEnable &= ~value
-        self._update()
+        self.changed()
 
-    def _update(self) -> None:
+    def changed(self) -> None:
+        """See RootHub."""
         enable = self.HcInterruptEnable
         self.interrupt.set(bool(enable & MASTER_ENABLE and enable & self.HcInterruptStatus & ALL_CAUSES))
         self._arm()
 
-    # -- root hub -----------------------------------------------------------------------------
 
-    def _reset_root_hub(self) -> None:
-        for name in (
-            "HcRhDescriptorA",
-            "HcRhDescriptorB",
-            "HcRhStatus",
-            "HcRhPortStatus1",
-            "HcRhPortStatus2",
-        ):
-            self.__dict__[name] = self.registers[name].reset
+class _ListState:
+    """How far one of the two lists is within a frame."""
 
-    @HcRhStatus.write
-    def _write_hub(self, value: int) -> None:
-        if value & REMOTE_WAKEUP_ON:
-            self.HcRhStatus |= REMOTE_WAKEUP_ON
-        if value & REMOTE_WAKEUP_OFF:
-            self.HcRhStatus &= ~REMOTE_WAKEUP_ON
-        if value & GLOBAL_POWER_ON:
-            self.HcRhPortStatus1 |= POWERED
-            self.HcRhPortStatus2 |= POWERED
-        if value & GLOBAL_POWER_OFF and not self.HcRhDescriptorA & NO_POWER_SWITCHING:
-            self.HcRhPortStatus1 = self.HcRhPortStatus2 = 0
+    __slots__ = ("began", "current", "enable", "filled", "head", "progress", "visits")
 
-    @reads(HcRhPortStatus1, HcRhPortStatus2)
-    def _read_port(self, register: Register) -> int:
-        value: int = self.__dict__[register.name]
-        return value | POWERED if self.HcRhDescriptorA & NO_POWER_SWITCHING else value
-
-    @writes(HcRhPortStatus1, HcRhPortStatus2)
-    def _write_port(self, register: Register, value: int) -> None:
-        state: int = self.__dict__[register.name]
-        state &= ~(value & PORT_CHANGES)
-        if value & POWERED:
-            state |= POWERED
-        if value & CLEAR_POWER and not self.HcRhDescriptorA & NO_POWER_SWITCHING:
-            state = 0
-        if value & (ENABLED | SUSPENDED | RESETTING):
-            # OpenHCI 7.4.4: with nothing connected, these only tell the driver so.
-            state |= CONNECT_CHANGED
-            self.HcInterruptStatus |= ROOT_HUB_CHANGE
-        self.__dict__[register.name] = state
-        self._update()
+    def __init__(self, head: str, current: str, enable: int, filled: int) -> None:
+        self.head = head
+        self.current = current
+        self.enable = enable
+        self.filled = filled
+        self.visits = 0
+        #: it was begun at its head, and something has moved since
+        self.began = self.progress = False

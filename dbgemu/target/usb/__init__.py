@@ -1,0 +1,1 @@
+"""What can be plugged into the board's USB host ports."""
