@@ -26,7 +26,7 @@ class Driver:
         self.line = Line("EINT7")
         self.chip = Dm9000("dm9000", clock=self.clock, interrupt=self.line, **options)  # type: ignore[arg-type]
         self.sent: list[bytes] = []
-        self.chip.transmit = self.sent.append
+        self.chip.port.transmit = self.sent.append
 
     def wait(self, ns: int) -> None:
         end = self.clock.now + ns
@@ -203,7 +203,7 @@ def test_the_dm9000e_has_no_link_interrupt() -> None:
 
 
 def test_pulling_the_cable_takes_the_link_down_and_interrupts(driver: Driver) -> None:
-    driver.chip.set_cable(False)
+    driver.chip.port.set_link(False)
     assert driver.line.level == 1
     assert not driver.ior(NSR) & 0x40
 
@@ -253,7 +253,7 @@ def test_short_packets_are_padded_to_60_bytes(driver: Driver) -> None:
 def test_without_a_link_packets_are_lost_with_no_carrier() -> None:
     driver = Driver()
     driver.open()
-    driver.chip.set_cable(False)
+    driver.chip.port.set_link(False)
     driver.send(frame_to(b"\xff" * 6))
     assert driver.sent == []
     assert driver.ior(0x03) == 0x20
@@ -403,3 +403,135 @@ def test_an_unknown_register_is_a_guest_error_and_reads_zero() -> None:
     assert driver.ior(0xE0) == 0
     driver.iow(0xF9, 0xFF)
     assert driver.chip.log.count == 2
+
+
+FCR, FCTR, WCR = 0x0A, 0x09, 0x0F
+
+
+def test_frames_take_their_time_on_the_wire(driver: Driver) -> None:
+    for fill in range(3):
+        driver.chip.port.receive(frame_to(OURS, 1514, fill))
+    assert driver.rx() is None
+    each = 80 * (1514 + 24)
+    driver.wait(each - 80)
+    assert driver.rx() is None
+    driver.wait(80)
+    assert driver.rx() is not None
+    assert driver.rx() is None
+    driver.wait(2 * each)
+    assert [(driver.rx() or b"")[20] for _ in range(2)] == [1, 2]
+
+
+def test_flow_control_keeps_frames_back_while_memory_is_short(driver: Driver) -> None:
+    driver.iow(FCR, 0xFF)
+    frames = [frame_to(OURS, 1514, fill) for fill in range(20)]
+    for frame in frames:
+        driver.chip.port.receive(frame)
+    driver.wait(100_000_000)
+    # 13 KB, of which 3 KB stay free
+    got = []
+    while (packet := driver.rx()) is not None:
+        got.append(packet)
+    assert len(got) == 7
+    while driver.wait(10_000_000) or (packet := driver.rx()) is not None:
+        assert packet is not None
+        got.append(packet)
+    assert [packet[:-4] for packet in got] == frames
+    assert driver.ior(0x07) == 0, "none was lost"
+
+
+def test_without_flow_control_a_full_memory_loses_frames(driver: Driver) -> None:
+    for fill in range(20):
+        driver.chip.port.receive(frame_to(OURS, 1514, fill))
+    driver.wait(100_000_000)
+    assert driver.ior(0x07) == 12
+
+
+def test_a_pause_ends_by_itself_when_nothing_is_read(driver: Driver) -> None:
+    driver.iow(FCR, 0x20)
+    for fill in range(8):
+        driver.chip.port.receive(frame_to(OURS, 1514, fill))
+    driver.wait(100_000_000)
+    assert driver.ior(0xF4) | driver.ior(0xF5) << 8 == 0x0C00
+    before = driver.ior(0x24) | driver.ior(0x25) << 8
+    driver.wait(400_000_000)
+    assert driver.ior(0x24) | driver.ior(0x25) << 8 > before
+
+
+def test_the_flow_control_register_has_bits_that_clear_themselves() -> None:
+    driver = Driver()
+    driver.iow(FCR, 0xFF)
+    assert driver.ior(FCR) == 0x39
+
+
+def test_a_magic_packet_is_told_where_it_was_asked_for(driver: Driver) -> None:
+    magic = frame_to(b"\xff" * 6, 20) + b"\xff" * 6 + OURS * 16
+    driver.chip.receive(magic)
+    assert not driver.ior(NSR) & 0x20
+    driver.iow(NCR, 0x40)
+    driver.iow(WCR, 0x08)
+    driver.chip.receive(frame_to(b"\xff" * 6, 200))
+    assert not driver.ior(NSR) & 0x20
+    driver.chip.receive(magic)
+    assert driver.ior(NSR) & 0x20
+    assert driver.ior(WCR) == 0x09
+    assert driver.ior(WCR) == 0x08, "reading clears the status"
+    driver.iow(NSR, 0x20)
+    assert not driver.ior(NSR) & 0x20
+
+
+def through_the_stream(chip: Dm9000, count: int, data: bytes | None = None) -> bytes:
+    """Move words as the engine does: natively while the stream serves them, else by the handlers."""
+    stream = chip.mac.stream
+    moved = b""
+    for number in range(count):
+        at = stream.position
+        if data is None:
+            if at + 2 <= stream.read_limit:
+                moved += bytes(stream.buffer[at : at + 2])
+                stream.position = at + 2
+            else:
+                moved += chip.read(DATA, 2).to_bytes(2, "little")
+        else:
+            word = data[2 * number : 2 * number + 2]
+            if at + 2 <= stream.write_limit:
+                stream.buffer[at : at + 2] = word
+                stream.position = at + 2
+            else:
+                chip.write(DATA, 2, int.from_bytes(word, "little"))
+    return moved
+
+
+def test_packets_that_go_through_the_stream_are_the_same(driver: Driver) -> None:
+    chip = driver.chip
+    for number in range(60):
+        frame = frame_to(OURS, 60 + 2 * (137 * number % 700), number)
+        chip.receive(frame)
+        driver.ior(MRCMDX)
+        chip.write(INDEX, 1, MRCMD)
+        header = through_the_stream(chip, 2)
+        length = int.from_bytes(header[2:], "little")
+        assert length == len(frame) + 4
+        assert through_the_stream(chip, length // 2)[:-4] == frame
+        assert chip.peek(DATA, 2) & 0xFF == 0, "no more is there"
+        chip.write(INDEX, 1, MWCMD)
+        through_the_stream(chip, len(frame) // 2, frame)
+        driver.request(len(frame))
+        driver.wait(1_000_000)
+        assert driver.sent[-1] == frame
+
+
+def test_what_a_stream_has_moved_is_known_to_all_others(driver: Driver) -> None:
+    chip = driver.chip
+    chip.receive(frame_to(OURS, 200))
+    chip.write(INDEX, 1, MRCMD)
+    through_the_stream(chip, 10)
+    assert any(str(fact.value).endswith(", 0x0c14") for fact in chip.facts())
+    saved = chip.save()
+    other = Driver()
+    other.chip.load(saved)
+    rest = through_the_stream(chip, 94)
+    assert through_the_stream(other.chip, 94) == rest
+    assert (chip.read(DATA, 4), driver.ior(0xF4)) == (other.chip.read(DATA, 4), other.ior(0xF4))
+    chip.reset()
+    assert driver.ior(0xF4) | driver.ior(0xF5) << 8 == 0x0C00

@@ -16,7 +16,8 @@ class NetPort:
         self.transmit: Callable[[bytes], None] = lambda frame: None
         self.on_receive: Callable[[bytes], None] = lambda frame: None
         self.on_link: Callable[[bool], None] = lambda up: None
-        self.link = False
+        #: the cable is plugged in
+        self.link = True
 
     def receive(self, frame: bytes) -> None:
         """A frame comes in from the network."""

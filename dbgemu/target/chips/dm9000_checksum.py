@@ -13,10 +13,10 @@ def ones_complement_sum(data: bytes | bytearray, start: int = 0) -> int:
     """The 16-bit ones' complement sum of big-endian words (RFC 1071), odd lengths padded with 0."""
     if len(data) & 1:
         data = bytes(data) + b"\0"
-    total = start + sum(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
+    # 2**16 is 1 modulo FFFF, so the sum of all words is the one big number modulo that;
+    # only nothing but zeros has the sum 0, all other multiples of FFFF have FFFF
+    total = int.from_bytes(data, "big") + start
+    return total % 0xFFFF or (0xFFFF if total else 0)
 
 
 def _ipv4_header(frame: bytes | bytearray) -> tuple[int, int] | None:

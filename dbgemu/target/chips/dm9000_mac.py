@@ -8,12 +8,13 @@ from typing import Any
 
 from dbgemu.target.chips import dm9000_checksum
 from dbgemu.target.chips.dm9000_phy import Dm9000Phy
+from dbgemu.target.chips.dm9000_registers import Dm9000Registers as Regs
 from dbgemu.target.clock import Timer, VirtualClock
-from dbgemu.target.device import Device
 from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
-from dbgemu.target.registers import Field, Register, reads, writes
+from dbgemu.target.registers import Register, reads, writes
+from dbgemu.target.stream import StreamPort
 
 SRAM_SIZE, RX_START = 0x4000, 0x0C00
 EEPROM_WORDS = 64
@@ -29,6 +30,12 @@ EXT_PHY, FULL_DUPLEX, LOOPBACK, SOFT_RESET = 0x80, 0x08, 0x06, 0x01
 LINK_UP, TX2_END, TX1_END, RX_OVERFLOW, WAKE = 0x40, 0x08, 0x04, 0x02, 0x20
 TX_REQUEST, NO_CARRIER = 0x01, 0x20
 RX_ENABLE, PROMISCUOUS, ALL_MULTICAST, DROP_LONG = 0x01, 0x02, 0x08, 0x20
+#: indices of the ports into packet memory whose pointers move
+READ_MEMORY, WRITE_MEMORY = Regs.MRCMD.offset, Regs.MWCMD.offset
+WAKE_ENABLE, WAKE_BY_LINK, WAKE_BY_MAGIC, LINK_WOKE, MAGIC_WOKE = 0x40, 0x20, 0x08, 0x04, 0x01
+PAUSE_BY_THRESHOLDS = 0x20
+#: the longest pause: FFFF slots of 512 bits (IEEE 802.3 annex 31B)
+PAUSE_NS = 0xFFFF * 512 * 10
 LINK_CHANGED, OVERFLOWED_COUNT, OVERFLOWED, SENT, RECEIVED = 0x20, 0x08, 0x04, 0x02, 0x01
 RELOAD, EEPROM_WRITE_ENABLE, SELECT_PHY, READ, WRITE, BUSY = 0x20, 0x10, 0x08, 0x04, 0x02, 0x01
 
@@ -36,11 +43,9 @@ RELOAD, EEPROM_WRITE_ENABLE, SELECT_PHY, READ, WRITE, BUSY = 0x20, 0x10, 0x08, 0
 _KEPT = ("GPCR", "GPR", "INTCR", *(f"PAR{i}" for i in range(6)), *(f"MAR{i}" for i in range(8)))
 
 
-class Dm9000Mac(Device):
-    """The chip behind its two ports: a register at each index, 8 bits wide (see Dm9000)."""
+class Dm9000Mac(Regs):
+    """The chip behind its two ports (see Dm9000)."""
 
-    title = "DM9000 registers"
-    size = 0x100
     STATE = (
         "sram",
         "eeprom",
@@ -53,194 +58,7 @@ class Dm9000Mac(Device):
         "_tx_second",
         "_management",
         "_reset_until",
-    )
-
-    NCR = Register(
-        0x00,
-        width=8,
-        doc="Network control",
-        fields=(
-            Field("EXT_PHY", 7, doc="external PHY"),
-            Field("WAKEEN", 6, doc="wake-up events"),
-            Field("FCOL", 4, doc="force collision"),
-            Field("FDX", 3, doc="full duplex"),
-            Field("LBK", 2, 1, "loopback", {0: "normal", 1: "MAC", 2: "PHY digital", 3: "PHY analog"}),
-            Field("RST", 0, doc="software reset, clears itself after 10 us"),
-        ),
-    )
-    NSR = Register(
-        0x01,
-        width=8,
-        doc="Network status",
-        fields=(
-            Field("SPEED", 7, values={0: "100 Mbit/s", 1: "10 Mbit/s"}),
-            Field("LINKST", 6, doc="link is up"),
-            Field("WAKEST", 5, doc="wake-up event"),
-            Field("TX2END", 3, doc="packet II sent; cleared by reading"),
-            Field("TX1END", 2, doc="packet I sent; cleared by reading"),
-            Field("RXOV", 1, doc="receive memory overflowed"),
-        ),
-    )
-    TCR = Register(
-        0x02,
-        width=8,
-        doc="Transmit control",
-        fields=(
-            Field("TJDIS", 6, doc="no jabber control"),
-            Field("EXCECM", 5, doc="keep trying after 15 collisions"),
-            Field("PAD_DIS2", 4, doc="packet II is not padded"),
-            Field("CRC_DIS2", 3, doc="packet II without checksum"),
-            Field("PAD_DIS1", 2, doc="packet I is not padded"),
-            Field("CRC_DIS1", 1, doc="packet I without checksum"),
-            Field("TXREQ", 0, doc="send; clears itself when sent"),
-        ),
-    )
-    TSR1 = Register(0x03, width=8, access="ro", doc="Status of packet I (bit 5: no carrier)")
-    TSR2 = Register(0x04, width=8, access="ro", doc="Status of packet II (bit 5: no carrier)")
-    RCR = Register(
-        0x05,
-        width=8,
-        doc="Receive control",
-        fields=(
-            Field("WTDIS", 6, doc="no watchdog for packets over 2048 bytes"),
-            Field("DIS_LONG", 5, doc="drop packets over 1522 bytes"),
-            Field("DIS_CRC", 4, doc="drop packets with a wrong checksum"),
-            Field("ALL", 3, doc="pass all multicast"),
-            Field("RUNT", 2, doc="pass packets under 64 bytes"),
-            Field("PRMSC", 1, doc="promiscuous"),
-            Field("RXEN", 0, doc="receiver on"),
-        ),
-    )
-    RSR = Register(0x06, width=8, access="ro", doc="Status of the last received packet (bit 6: multicast)")
-    ROCR = Register(0x07, width=8, access="ro", doc="Packets lost to overflows; bit 7: counter wrapped")
-    BPTR = Register(0x08, width=8, reset=0x37, doc="Back pressure threshold")
-    FCTR = Register(0x09, width=8, reset=0x38, doc="Flow control thresholds, in KB")
-    FCR = Register(0x0A, width=8, doc="Flow control")
-    EPCR = Register(
-        0x0B,
-        width=8,
-        doc="EEPROM and PHY control",
-        fields=(
-            Field("REEP", 5, doc="load the node address from the EEPROM"),
-            Field("WEP", 4, doc="EEPROM write enable"),
-            Field("EPOS", 3, values={0: "EEPROM", 1: "PHY"}),
-            Field("ERPRR", 2, doc="read"),
-            Field("ERPRW", 1, doc="write"),
-            Field("ERRE", 0, doc="busy"),
-        ),
-    )
-    EPAR = Register(
-        0x0C,
-        width=8,
-        reset=0x40,
-        doc="EEPROM or PHY address",
-        fields=(Field("PHY_ADR", 7, 6, "PHY address"), Field("EROA", 5, 0, "word or register")),
-    )
-    EPDRL = Register(0x0D, width=8, doc="EEPROM or PHY data, low")
-    EPDRH = Register(0x0E, width=8, doc="EEPROM or PHY data, high")
-    WCR = Register(0x0F, width=8, doc="Wake-up control")
-    PAR0 = Register(0x10, width=8, doc="Node address, first byte")
-    PAR1 = Register(0x11, width=8, doc="Node address")
-    PAR2 = Register(0x12, width=8, doc="Node address")
-    PAR3 = Register(0x13, width=8, doc="Node address")
-    PAR4 = Register(0x14, width=8, doc="Node address")
-    PAR5 = Register(0x15, width=8, doc="Node address, last byte")
-    MAR0 = Register(0x16, width=8, doc="Multicast hash table, bits 7 to 0")
-    MAR1 = Register(0x17, width=8, doc="Multicast hash table")
-    MAR2 = Register(0x18, width=8, doc="Multicast hash table")
-    MAR3 = Register(0x19, width=8, doc="Multicast hash table")
-    MAR4 = Register(0x1A, width=8, doc="Multicast hash table")
-    MAR5 = Register(0x1B, width=8, doc="Multicast hash table")
-    MAR6 = Register(0x1C, width=8, doc="Multicast hash table")
-    MAR7 = Register(0x1D, width=8, doc="Multicast hash table, bits 63 (broadcast) to 56")
-    GPCR = Register(0x1E, width=8, reset=0x01, doc="General purpose pins: 1 is output")
-    GPR = Register(
-        0x1F,
-        width=8,
-        reset=0x01,
-        doc="General purpose pins",
-        fields=(Field("PHYPD", 0, doc="the internal PHY is off"),),
-    )
-    TRPAL = Register(0x22, width=8, access="ro", volatile=True, doc="Transmit read pointer, low")
-    TRPAH = Register(0x23, width=8, access="ro", volatile=True, doc="Transmit read pointer, high")
-    RWPAL = Register(0x24, width=8, access="ro", volatile=True, doc="Receive write pointer, low")
-    RWPAH = Register(0x25, width=8, access="ro", volatile=True, doc="Receive write pointer, high")
-    VIDL = Register(0x28, width=8, reset=0x46, access="ro", doc="Vendor 0A46, low")
-    VIDH = Register(0x29, width=8, reset=0x0A, access="ro", doc="Vendor 0A46, high")
-    PIDL = Register(0x2A, width=8, reset=0x00, access="ro", doc="Product 9000, low")
-    PIDH = Register(0x2B, width=8, reset=0x90, access="ro", doc="Product 9000, high")
-    CHIPR = Register(0x2C, width=8, access="ro", doc="Chip revision: 19 is DM9000A, 1A is DM9000B")
-    TCR2 = Register(0x2D, width=8, doc="Transmit control 2")
-    OCR = Register(0x2E, width=8, doc="Operation control")
-    SMCR = Register(0x2F, width=8, doc="Special mode control")
-    ETXCSR = Register(0x30, width=8, doc="Early transmit control")
-    TCSCR = Register(
-        0x31,
-        width=8,
-        doc="Transmit checksum insertion",
-        fields=(Field("UDPCSE", 2, doc="UDP"), Field("TCPCSE", 1, doc="TCP"), Field("IPCSE", 0, doc="IP")),
-    )
-    RCSCSR = Register(
-        0x32,
-        width=8,
-        writable=0x03,
-        doc="Receive checksum status",
-        fields=(
-            Field("UDPS", 7, doc="wrong UDP checksum"),
-            Field("TCPS", 6, doc="wrong TCP checksum"),
-            Field("IPS", 5, doc="wrong IP checksum"),
-            Field("UDPP", 4, doc="UDP"),
-            Field("TCPP", 3, doc="TCP"),
-            Field("IPP", 2, doc="IP"),
-            Field("RCSEN", 1, doc="check received packets"),
-            Field("DCSE", 0, doc="drop those with wrong checksums"),
-        ),
-    )
-    BUSCR = Register(0x38, width=8, reset=0x61, doc="Bus control")
-    INTCR = Register(
-        0x39,
-        width=8,
-        doc="Interrupt pin",
-        fields=(Field("TYPE", 1, doc="open collector"), Field("POL", 0, doc="active low")),
-    )
-    MRCMDX = Register(0xF0, width=16, access="ro", doc="Read memory, pointer stays")
-    MRCMDX1 = Register(0xF1, width=16, access="ro", doc="Read memory, pointer stays")
-    MRCMD = Register(0xF2, width=16, access="ro", doc="Read memory, pointer moves on")
-    MRRL = Register(0xF4, width=8, volatile=True, doc="Memory read pointer, low")
-    MRRH = Register(0xF5, width=8, volatile=True, doc="Memory read pointer, high")
-    MWCMDX = Register(0xF6, width=16, access="wo", doc="Write memory, pointer stays")
-    MWCMD = Register(0xF8, width=16, access="wo", doc="Write memory, pointer moves on")
-    MWRL = Register(0xFA, width=8, volatile=True, doc="Memory write pointer, low")
-    MWRH = Register(0xFB, width=8, volatile=True, doc="Memory write pointer, high")
-    TXPLL = Register(0xFC, width=8, doc="Length of the packet to send, low")
-    TXPLH = Register(0xFD, width=8, doc="Length of the packet to send, high")
-    ISR = Register(
-        0xFE,
-        width=8,
-        doc="Interrupt status; write 1 to clear",
-        fields=(
-            Field("IOMODE", 7, 6, "data width", {0: "16 bits", 1: "32 bits", 2: "8 bits"}),
-            Field("LNKCHG", 5, doc="link changed (not DM9000E)"),
-            Field("UDRUN", 4, doc="transmit underrun (not DM9000E)"),
-            Field("ROO", 3, doc="overflow counter overflowed"),
-            Field("ROS", 2, doc="receive overflow"),
-            Field("PT", 1, doc="packet sent"),
-            Field("PR", 0, doc="packet received"),
-        ),
-    )
-    IMR = Register(
-        0xFF,
-        width=8,
-        doc="Interrupt mask: 1 is on",
-        fields=(
-            Field("PAR", 7, doc="pointers wrap at the ends of their memory"),
-            Field("LNKCHGI", 5, doc="link changed"),
-            Field("UDRUNI", 4, doc="transmit underrun"),
-            Field("ROOI", 3, doc="overflow counter overflowed"),
-            Field("ROI", 2, doc="receive overflow"),
-            Field("PTI", 1, doc="packet sent"),
-            Field("PRI", 0, doc="packet received"),
-        ),
+        "_paused_until",
     )
 
     def __init__(
@@ -258,9 +76,12 @@ class Dm9000Mac(Device):
         self.interrupt = interrupt
         self.revision = revision
         self.phy = Dm9000Phy(f"{name}.phy", clock=clock, on_link=self._link_changed, log=log)
-        self.transmit: Callable[[bytes], None] | None = None
+        #: takes the frames that are sent
+        self.transmit: Callable[[bytes], None] = lambda frame: None
         self.eeprom = eeprom
-        self.sram = bytearray(SRAM_SIZE)
+        #: the data port while INDEX is MRCMD or MWCMD: packet memory itself, up to where a pointer wraps
+        self.stream = StreamPort(SRAM_SIZE, sizes=2)
+        self.sram = self.stream.buffer
         self._tx_timer = Timer(clock, self._sent)
         self._management = Timer(clock, self._managed)
         self._power_on()
@@ -292,11 +113,13 @@ class Dm9000Mac(Device):
         self._update()
 
     def _empty_memory(self) -> None:
+        self.close_stream()
         self._tx_timer.cancel()
         self._tx_second = False
         self._tx_length = 0
         self._write_pointer = self._tx_pointer = 0
         self._read_pointer = self._rx_pointer = RX_START
+        self._paused_until = 0
         self.sram[RX_START] = 0
 
     def _load_node_address(self) -> None:
@@ -307,16 +130,20 @@ class Dm9000Mac(Device):
 
     def save(self) -> dict[str, Any]:
         """The complete state as plain data, the PHY's included."""
+        self.settle()
         return {**super().save(), "phy": self.phy.save()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Put back what save gave, the interrupt pin included."""
-        super().load({name: value for name, value in state.items() if name != "phy"})
+        self.close_stream()
+        super().load({name: value for name, value in state.items() if name not in ("phy", "sram")})
+        self.sram[:] = state["sram"]
         self.phy.load(state["phy"])
         self._update()
 
     def facts(self) -> Iterator[Fact]:
         """Address, link, and the pointers into packet memory."""
+        self.settle()
         yield Fact("node address", ":".join(f"{self.__dict__[f'PAR{i}']:02x}" for i in range(6)))
         yield Fact("cable", "in" if self.phy.cable else "out")
         yield Fact("PHY", "powered" if self.phy.powered else "off")
@@ -327,40 +154,42 @@ class Dm9000Mac(Device):
 
     # -- control and status -------------------------------------------------------------------
 
-    @NCR.read
+    @Regs.NCR.read
     def _read_control(self) -> int:
         value = self.NCR
         if self.clock.now < self._reset_until:
             value |= SOFT_RESET
         return value | FULL_DUPLEX if self.phy.link and not value & EXT_PHY else value
 
-    @NCR.write
+    @Regs.NCR.write
     def _write_control(self, value: int) -> None:
         if value & SOFT_RESET:
             self._soft_reset()
         else:
             self.NCR = value & 0xDE
+            if not value & WAKE_ENABLE:
+                self.NSR &= ~WAKE
 
-    @NSR.read
+    @Regs.NSR.read
     def _read_status(self) -> int:
         value = self._peek_status()
         self.NSR &= ~(TX1_END | TX2_END)
         return value
 
-    @NSR.peek
+    @Regs.NSR.peek
     def _peek_status(self) -> int:
         return self.NSR | LINK_UP if self.phy.link else self.NSR
 
-    @NSR.write
+    @Regs.NSR.write
     def _write_status(self, value: int) -> None:
         self.NSR &= ~(value & (WAKE | TX1_END | TX2_END))
 
-    @ISR.write
+    @Regs.ISR.write
     def _clear_interrupts(self, value: int) -> None:
         self.ISR &= ~(value & 0x3F)
         self._update()
 
-    @writes(IMR, INTCR)
+    @writes(Regs.IMR, Regs.INTCR)
     def _write_interrupt_setup(self, register: Register, value: int) -> None:
         self.__dict__[register.name] = value
         self._update()
@@ -373,17 +202,38 @@ class Dm9000Mac(Device):
         self.interrupt.set(bool(self.ISR & self.IMR & 0x3F) ^ (self.INTCR & 1))
 
     def _link_changed(self, up: bool) -> None:
+        self._wake(WAKE_BY_LINK, LINK_WOKE)
         if self.revision:
             self._raise(LINK_CHANGED)
 
-    @GPR.write
+    def _wake(self, enable: int, cause: int) -> None:
+        """Something happened that wakes, if it was asked for. The board does not use the pin PME."""
+        if self.NCR & WAKE_ENABLE and self.WCR & enable:
+            self.WCR |= cause
+            self.NSR |= WAKE
+
+    @Regs.WCR.read
+    def _read_wake_up(self) -> int:
+        value = self.WCR
+        self.WCR &= ~(LINK_WOKE | MAGIC_WOKE)
+        return value
+
+    @Regs.WCR.peek
+    def _peek_wake_up(self) -> int:
+        return self.WCR
+
+    @Regs.FCR.write
+    def _write_flow_control(self, value: int) -> None:
+        self.FCR = value & 0x39
+
+    @Regs.GPR.write
     def _write_pins(self, value: int) -> None:
         self.GPR = value
         self.phy.set_power(not value & 1)
 
     # -- EEPROM and PHY -----------------------------------------------------------------------
 
-    @EPCR.write
+    @Regs.EPCR.write
     def _write_management(self, value: int) -> None:
         self.EPCR = value & 0x3E
         self._management.cancel()
@@ -416,8 +266,35 @@ class Dm9000Mac(Device):
 
     # -- packet memory, as the guest sees it --------------------------------------------------
 
-    @reads(TRPAL, TRPAH, RWPAL, RWPAH, MRRL, MRRH, MWRL, MWRH)
+    def open_stream(self, index: int) -> None:
+        """The guest has chosen the port ``index``; only READ_MEMORY and WRITE_MEMORY make a stream.
+
+        The word in front of a wrap is left to the handlers.
+        """
+        stream = self.stream
+        if index == READ_MEMORY:
+            stream.position = self._read_pointer
+            stream.read_limit = SRAM_SIZE - 2
+        elif index == WRITE_MEMORY:
+            stream.position = self._write_pointer
+            stream.write_limit = (RX_START if self._write_pointer < RX_START else SRAM_SIZE) - 2
+
+    def settle(self) -> None:
+        """Bring the pointers to where the stream is."""
+        stream = self.stream
+        if stream.read_limit:
+            self._read_pointer = stream.position
+        elif stream.write_limit:
+            self._write_pointer = stream.position
+
+    def close_stream(self) -> None:
+        """Every access comes to the handlers, whose pointers are where the stream was."""
+        self.settle()
+        self.stream.read_limit = self.stream.write_limit = 0
+
+    @reads(Regs.TRPAL, Regs.TRPAH, Regs.RWPAL, Regs.RWPAH, Regs.MRRL, Regs.MRRH, Regs.MWRL, Regs.MWRH)
     def _read_address(self, register: Register) -> int:
+        self.settle()
         match register.name[:-1]:
             case "TRPA":
                 address = self._tx_pointer
@@ -430,7 +307,7 @@ class Dm9000Mac(Device):
                 address = self._write_pointer
         return address >> 8 if register.name[-1] == "H" else address & 0xFF
 
-    @writes(MRRL, MRRH, MWRL, MWRH)
+    @writes(Regs.MRRL, Regs.MRRH, Regs.MWRL, Regs.MWRH)
     def _write_address(self, register: Register, value: int) -> None:
         name = "_read_pointer" if register.name.startswith("MRR") else "_write_pointer"
         old: int = self.__dict__[name]
@@ -438,18 +315,19 @@ class Dm9000Mac(Device):
         self.__dict__[name] = new & (SRAM_SIZE - 1)
 
     def _word(self) -> int:
+        self.settle()
         at = self._read_pointer
         return self.sram[at] | self.sram[at + 1 & SRAM_SIZE - 1] << 8
 
-    @reads(MRCMDX, MRCMDX1)
+    @reads(Regs.MRCMDX, Regs.MRCMDX1)
     def _peek_memory(self, register: Register) -> int:
         return self._word()
 
-    @MRCMD.peek
+    @Regs.MRCMD.peek
     def _peek_next(self) -> int:
         return self._word()
 
-    @MRCMD.read
+    @Regs.MRCMD.read
     def _read_memory(self) -> int:
         value = self._word()
         self._read_pointer += 2
@@ -457,13 +335,13 @@ class Dm9000Mac(Device):
             self._read_pointer = RX_START
         return value
 
-    @MWCMDX.write
+    @Regs.MWCMDX.write
     def _write_memory_here(self, value: int) -> None:
         at = self._write_pointer
         self.sram[at] = value & 0xFF
         self.sram[at + 1 & SRAM_SIZE - 1] = value >> 8 & 0xFF
 
-    @MWCMD.write
+    @Regs.MWCMD.write
     def _write_memory(self, value: int) -> None:
         self._write_memory_here(value)
         at = self._write_pointer + 2
@@ -475,7 +353,7 @@ class Dm9000Mac(Device):
 
     # -- transmission -------------------------------------------------------------------------
 
-    @TCR.write
+    @Regs.TCR.write
     def _write_transmit(self, value: int) -> None:
         running = self.TCR & TX_REQUEST
         self.TCR = value & 0x7F | running
@@ -486,8 +364,9 @@ class Dm9000Mac(Device):
     def _sent(self) -> None:
         """The packet at the transmit pointer has left."""
         length = self._tx_length
-        memory = self.sram[:RX_START]
-        frame = bytes((memory + memory)[self._tx_pointer : self._tx_pointer + length])
+        start = self._tx_pointer
+        frame = bytes(self.sram[start : min(start + length, RX_START)])
+        frame += bytes(self.sram[: length - len(frame)])
         self._tx_pointer = (self._tx_pointer + length + (length & 1)) % RX_START
         second, self._tx_second = self._tx_second, not self._tx_second
         carried = self.phy.link or bool(self.NCR & LOOPBACK)
@@ -507,13 +386,15 @@ class Dm9000Mac(Device):
         frame = frame.ljust(60, b"\0")
         if self.NCR & LOOPBACK:
             self.store(frame)
-        elif self.transmit is not None:
+        else:
             self.transmit(frame)
 
     # -- reception ----------------------------------------------------------------------------
 
     def store(self, frame: bytes) -> bool:
         """A frame without its checksum comes in. False when there was no room for it."""
+        if self.NCR & WAKE_ENABLE and self._is_magic(frame):
+            self._wake(WAKE_BY_MAGIC, MAGIC_WOKE)
         if not self._wants(frame):
             return True
         frame = frame.ljust(60, b"\0")
@@ -528,10 +409,8 @@ class Dm9000Mac(Device):
             ready |= status
         header = bytes((ready, self.RSR)) + len(frame).to_bytes(2, "little")
         data = header + frame + b"\0" * (len(frame) & 1)
-        capacity = SRAM_SIZE - RX_START
-        used = (self._rx_pointer - self._read_pointer) % capacity
         # the next header's first byte must stay 0, and full must not look like empty
-        if used + len(data) + 4 >= capacity:
+        if len(data) + 4 >= self._free():
             self._overflow()
             return False
         self.NSR &= ~RX_OVERFLOW
@@ -539,10 +418,45 @@ class Dm9000Mac(Device):
         first = min(len(data), SRAM_SIZE - at)
         self.sram[at : at + first] = data[:first]
         self.sram[RX_START : RX_START + len(data) - first] = data[first:]
-        self._rx_pointer = RX_START + (at - RX_START + len(data)) % capacity
+        self._rx_pointer = RX_START + (at - RX_START + len(data)) % (SRAM_SIZE - RX_START)
         self.sram[self._rx_pointer] = 0
         self._raise(RECEIVED)
         return True
+
+    def _free(self) -> int:
+        """Bytes of receive memory that hold nothing."""
+        self.settle()
+        capacity = SRAM_SIZE - RX_START
+        return capacity - (self._rx_pointer - self._read_pointer) % capacity
+
+    def pauses(self) -> bool:
+        """The partner was told to pause: memory fell below one threshold and is not above the other yet.
+
+        DM9000A data sheet, FCTR: a pause of the longest time is sent below HWOT, one of no time above
+        LWOT; HWOT of 0 is 1 KB.
+        """
+        if not self.FCR & PAUSE_BY_THRESHOLDS:
+            return False
+        free, now = self._free(), self.clock.now
+        if self._paused_until:
+            if free <= (self.FCTR & 15) << 10:
+                if now < self._paused_until:
+                    return True
+                self._paused_until = 0
+                return False  # the pause has run out: a frame comes, and is answered by another one
+            self._paused_until = 0
+        if free < max(self.FCTR >> 4, 1) << 10:
+            self._paused_until = now + PAUSE_NS
+            return True
+        return False
+
+    def node_address(self) -> bytes:
+        """What PAR0 to PAR5 hold."""
+        return bytes(self.__dict__[f"PAR{i}"] for i in range(6))
+
+    def _is_magic(self, frame: bytes) -> bool:
+        """AMD's Magic Packet: six bytes of FF, then the node address sixteen times."""
+        return b"\xff" * 6 + self.node_address() * 16 in frame
 
     def _wants(self, frame: bytes) -> bool:
         """The address filter."""
@@ -557,7 +471,7 @@ class Dm9000Mac(Device):
             # the hash is the low 6 bits of the CRC register, before its final inversion
             bit = ~zlib.crc32(frame[:6]) & 0x3F
             return bool(control & ALL_MULTICAST or self.__dict__[f"MAR{bit >> 3}"] >> (bit & 7) & 1)
-        return frame[:6] == bytes(self.__dict__[f"PAR{i}"] for i in range(6))
+        return frame[:6] == self.node_address()
 
     def _overflow(self) -> None:
         self.NSR |= RX_OVERFLOW

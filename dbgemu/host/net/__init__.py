@@ -1,0 +1,1 @@
+"""What the board's network cable can be plugged into, on the host."""
