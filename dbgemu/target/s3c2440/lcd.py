@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from dbgemu.target.bus import Bus
+from dbgemu.target.chips.lcd_panel import LcdPanel
 from dbgemu.target.clock import Timer, VirtualClock, cycles_to_ns, ns_to_cycles
 from dbgemu.target.device import Device
 from dbgemu.target.facts import Fact
@@ -12,27 +14,24 @@ from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, writes
 from dbgemu.target.s3c2440.clocks import Clocks
+from dbgemu.target.s3c2440.lcd_scan import COLOUR_STN, MODES, Scan, fetch
+
+if TYPE_CHECKING:
+    from dbgemu.target.s3c2440.lcd_frame import Frame
 
 PALETTE_BASE, PALETTE_ENTRIES = 0x400, 256
 ENABLE, PANEL_MASK, PANEL_TFT = 0x01, 0x60, 0x60
-FRAME_SYNC = 0x02
+FRAME_SYNC, FIFO_LEVEL = 0x02, 0x01
+POWER_ENABLE, POWER_INVERTED, DATA_INVERTED = 0x08, 0x20, 0x80
+IS_565, UPPER_BYTES, SWAP_MASK = 0x800, 0x1000, 0x03
+SINGLE_COLOUR = 1 << 24
+#: data lines of a panel, by PNRMODE (S3C2440A UM 15-28, HOZVAL)
+_DATA_LINES = {0x00: 4, 0x20: 4, 0x40: 8}
 
 # HSTATUS and VSTATUS
 SYNC, BACK_PORCH, ACTIVE, FRONT_PORCH = 0, 1, 2, 3
 _PARTS = {SYNC: "sync", BACK_PORCH: "back porch", ACTIVE: "active", FRONT_PORCH: "front porch"}
-_BPP = {
-    0: "STN 1 bpp",
-    1: "STN 2 bpp",
-    2: "STN 4 bpp",
-    3: "STN 8 bpp",
-    4: "STN 12 bpp",
-    8: "TFT 1 bpp",
-    9: "TFT 2 bpp",
-    10: "TFT 4 bpp",
-    11: "TFT 8 bpp",
-    12: "TFT 16 bpp",
-    13: "TFT 24 bpp",
-}
+_BPP = {value: mode.name for value, mode in MODES.items()}
 _POLARITY = {0: "normal", 1: "inverted"}
 _INTERRUPTS = (Field("FRSYN", 1, doc="end of a frame"), Field("FICNT", 0, doc="FIFO level"))
 
@@ -53,10 +52,14 @@ def _lookup(levels: int) -> tuple[Field, ...]:
 
 
 class LcdController(Device):
-    """The controller. It does not fetch pixels: who shows the screen reads frame memory itself."""
+    """The controller.
+
+    Nothing is fetched while nobody looks: :meth:`frame` reads ``bus`` when it is called. ``panel`` is what
+    the picture goes to. ``power_enable`` is the output LCD_PWREN.
+    """
 
     title = "LCD controller"
-    STATE = ("palette", "_epoch", "_frame_timer")
+    STATE = ("palette", "_epoch", "_frame_timer", "_fifo_timer")
 
     LCDCON1 = Register(
         0x00,
@@ -189,17 +192,22 @@ class LcdController(Device):
         clock: VirtualClock,
         clocks: Clocks,
         interrupt: Line,
+        bus: Bus | None = None,
         log: GuestLog | None = None,
     ) -> None:
         super().__init__(name, log)
         self.clock = clock
         self.clocks = clocks
         self.interrupt = interrupt
+        self.bus = bus if bus is not None else Bus(self.log)
+        self.panel: LcdPanel | None = None
+        self.power_enable = Line("LCD_PWREN")
         #: 256 colours of 16 bits, 5:6:5 or 5:5:5:1
         self.palette = [0] * PALETTE_ENTRIES
         #: when the first frame began, in ns; None while the output is off
         self._epoch: int | None = None
         self._frame_timer = Timer(clock, self._frame_ended)
+        self._fifo_timer = Timer(clock, self._fifo_sank)
         clocks.on_change.append(self._arm)
 
     def reset(self) -> None:
@@ -208,11 +216,13 @@ class LcdController(Device):
         self._epoch = None
         self._arm()
         self._update()
+        self._drive_power()
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Put back what save gave, the interrupt line included."""
         super().load(state)
         self._update()
+        self._drive_power()
 
     # -- timing -------------------------------------------------------------------------------
 
@@ -271,6 +281,7 @@ class LcdController(Device):
         elif not value & ENABLE:
             self._epoch = None
         self._arm()
+        self._drive_power()
 
     @LCDCON5.read
     def _read_control5(self) -> int:
@@ -284,6 +295,12 @@ class LcdController(Device):
     @LCDCON5.write
     def _write_control5(self, value: int) -> None:
         self.LCDCON5 = value & 0x1FFF
+        self._drive_power()
+
+    def _drive_power(self) -> None:
+        # UM 15-20, "LCD power control": while PWREN is set the output follows ENVID.
+        on = self._epoch is not None and self.LCDCON5 & POWER_ENABLE
+        self.power_enable.set(bool(on) ^ bool(self.LCDCON5 & POWER_INVERTED))
 
     @writes(LCDCON2, LCDCON3, LCDCON4)
     def _write_timing(self, register: Register, value: int) -> None:
@@ -293,16 +310,45 @@ class LcdController(Device):
     # -- interrupt ----------------------------------------------------------------------------
 
     def _arm(self) -> None:
-        """Wait for the end of the frame, if the guest wants to hear of it."""
+        """Wait for the end of the frame and for the FIFO, if the guest wants to hear of them."""
         if self._epoch is None or self.LCDINTMSK & FRAME_SYNC:
             self._frame_timer.cancel()
-            return
-        period = self.frame_period()
-        self._frame_timer.start_in(period - (self.clock.now - self._epoch) % period)
+        else:
+            period = self.frame_period()
+            self._frame_timer.start_in(period - (self.clock.now - self._epoch) % period)
+        if self._epoch is None or self.LCDINTMSK & FIFO_LEVEL:
+            self._fifo_timer.cancel()
+        else:
+            self._fifo_timer.start_in(self._time_to_fetch())
+
+    def _time_to_fetch(self) -> int:
+        """In ns, until the next visible line begins.
+
+        The FIFO sinks to its trigger level all the time while a line is sent; one request a line is what
+        a guest can tell apart from that.
+        """
+        line, cycle = self._position()
+        line_cycles = self._line_cycles()
+        vertical = self._vertical()
+        part, _ = _part(line, vertical)
+        cycles = line_cycles - cycle
+        following = line + 1
+        first = vertical[SYNC] + vertical[BACK_PORCH]
+        if part < ACTIVE:
+            cycles += max(0, first - following) * line_cycles
+        elif following >= first + vertical[ACTIVE]:
+            cycles += (sum(vertical) - following + first) * line_cycles
+        return cycles_to_ns(cycles, self.clocks.hclk)
 
     def _frame_ended(self) -> None:
-        self.LCDSRCPND |= FRAME_SYNC
-        self.LCDINTPND |= FRAME_SYNC
+        self._request(FRAME_SYNC)
+
+    def _fifo_sank(self) -> None:
+        self._request(FIFO_LEVEL)
+
+    def _request(self, source: int) -> None:
+        self.LCDSRCPND |= source
+        self.LCDINTPND |= source
         self._update()
         self._arm()
 
@@ -320,18 +366,92 @@ class LcdController(Device):
     def _update(self) -> None:
         self.interrupt.set(bool(self.LCDINTPND & ~self.LCDINTMSK & 3))
 
+    # -- the picture --------------------------------------------------------------------------
+
+    def scan(self) -> Scan | None:
+        """What a frame is made of now; None while the output is off or BPPMODE is a reserved value."""
+        mode_number = self.LCDCON1 >> 1 & 15
+        mode = MODES.get(mode_number)
+        if self._epoch is None or mode is None:
+            return None
+        con5, panel = self.LCDCON5, self.LCDCON1 & PANEL_MASK
+        width, height = (self.LCDCON3 >> 8 & 0x7FF) + 1, (self.LCDCON2 >> 14 & 0x3FF) + 1
+        bank = self.LCDSADDR1 >> 21 << 22
+        starts: tuple[int, ...] = (bank | self.LCDSADDR1 << 1 & 0x3FFFFE,)
+        if panel != PANEL_TFT:
+            dots = width * _DATA_LINES[panel]
+            width = max(1, dots // 3) if mode_number in COLOUR_STN else dots
+            if not panel:  # the lower half has an address of its own
+                starts += (bank | self.LCDSADDR2 << 1 & 0x3FFFFE,)
+                height *= 2
+        single = self.TPAL & SINGLE_COLOUR and panel == PANEL_TFT
+        return Scan(
+            width,
+            height,
+            mode,
+            starts,
+            stride=2 * ((self.LCDSADDR3 & 0x7FF) + (self.LCDSADDR3 >> 11)),
+            swap=con5 & SWAP_MASK,
+            is_565=bool(con5 & IS_565),
+            upper_bytes=bool(con5 & UPPER_BYTES),
+            inverted=bool(con5 & DATA_INVERTED),
+            single_colour=self.TPAL & 0xFFFFFF if single else None,
+            palette=tuple(self.palette[: 1 << mode.bits]) if mode.kind == "palette" else (),
+            lookup=(self.REDLUT, self.GREENLUT, self.BLUELUT),
+        )
+
+    def panel_size(self) -> tuple[int, int] | None:
+        """Width and height in pixels of the panel, or of the picture on one that takes any; else None."""
+        if self.panel is not None and self.panel.size is not None:
+            return self.panel.size
+        scan = self.scan()
+        return None if scan is None else (scan.width, scan.height)
+
+    def look(self) -> tuple[Scan, tuple[bytes, ...]] | None:
+        """What :func:`lcd_frame.render` makes the picture of; None while nothing is sent (see frame)."""
+        scan = self.scan()
+        return None if scan is None else (scan, fetch(scan, self.bus))
+
+    def frame(self) -> Frame | None:
+        """The picture on the panel, whether its backlight is on or not; None while nothing is sent.
+
+        To be called where the machine's state may be used.
+        """
+        seen = self.look()
+        if seen is None:
+            return None
+        from dbgemu.target.s3c2440 import lcd_frame  # with NumPy, which takes its time
+
+        pixels = lcd_frame.render(*seen)
+        if self.panel is not None and self.panel.size is not None:
+            pixels = lcd_frame.fit(pixels, *self.panel.size)
+        return lcd_frame.to_frame(pixels)
+
+    def why_dark(self) -> str:
+        """Why :meth:`frame` gives nothing, as a clause."""
+        if self._epoch is None:
+            return "the LCD controller is off: ENVID in LCDCON1 is 0"
+        return f"BPPMODE in LCDCON1 is {self.LCDCON1 >> 1 & 15}, a reserved value"
+
     # -- dumps --------------------------------------------------------------------------------
 
     def facts(self) -> Iterator[Fact]:
         """What the panel is sent."""
         yield Fact("output", "on" if self._epoch is not None else "off")
-        if self._epoch is not None:
-            width, height = self._horizontal()[ACTIVE], self._vertical()[ACTIVE]
-            kind = _BPP.get(self.LCDCON1 >> 1 & 15, "reserved")
-            yield Fact("picture", f"{width} x {height}, {kind}")
-            yield Fact("frame buffer", f"0x{self.LCDSADDR1 << 1 & 0x7FFFFFFF:08x}")
-            yield Fact("frame", self.frame_period(), "ns")
-            yield Fact("line", self._position()[0])
+        if self.panel is not None:
+            yield Fact("panel", self.panel.model.name)
+            yield Fact("backlight", "on" if self.panel.lit else f"off ({self.panel.light.name} is low)")
+        if self._epoch is None:
+            return
+        scan = self.scan()
+        if scan is not None:
+            yield Fact("picture", f"{scan.width} x {scan.height}, {scan.mode.name}")
+            if scan.single_colour is not None:
+                yield Fact("one colour", f"0x{scan.single_colour:06x}")
+            yield Fact("frame buffer", " and ".join(f"0x{start:08x}" for start in scan.starts))
+            yield Fact("from line to line", scan.stride, "bytes")
+        yield Fact("frame", self.frame_period(), "ns")
+        yield Fact("line", self._position()[0])
 
     # -- palette memory -----------------------------------------------------------------------
 

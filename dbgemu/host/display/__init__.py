@@ -1,0 +1,1 @@
+"""Windows and VNC: the screen for people, and what they do to it."""
