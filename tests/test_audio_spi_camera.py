@@ -39,7 +39,10 @@ class SpiRig:
 class Inverter:
     """An SPI device that answers with the complement of what it gets."""
 
-    def exchange(self, byte: int) -> int:
+    def select(self, level: int) -> None:
+        pass
+
+    def transfer(self, byte: int) -> int:
         return ~byte
 
 
@@ -79,14 +82,6 @@ def test_the_channel_index_alternates_at_the_sample_rate(iis: I2s) -> None:
         seen.append(iis.read(IISCON, 4) >> 8)
         iis.clock.skip(half)
     assert seen == [0, 1, 0, 1]
-
-
-def test_samples_are_taken_without_filling_the_fifo(iis: I2s) -> None:
-    iis.write(IISCON, 4, 1)
-    for _ in range(100):
-        iis.write(IISFIFO, 2, 0x7FFF)
-    assert not iis.read(IISCON, 4) & 0x80
-    assert iis.read(IISFIFO, 2) == 0
 
 
 @pytest.mark.parametrize("channel", [0, 1])
@@ -155,7 +150,7 @@ def test_a_transfer_survives_save_and_load(rig: SpiRig) -> None:
 
 
 def test_ac97_stays_in_its_first_state_without_a_codec() -> None:
-    ac97 = Ac97("ac97")
+    ac97 = Ac97("ac97", clock=VirtualClock(), interrupt=Line("INT_AC97"))
     assert ac97.read(0x04, 4) == 1
     for value in (1, 0, 2, 0, 4, 12):
         ac97.write(0x00, 4, value)
@@ -166,7 +161,13 @@ def test_ac97_stays_in_its_first_state_without_a_codec() -> None:
 
 
 def test_the_camera_interface_holds_its_set_up_and_a_software_reset_clears_it() -> None:
-    camera = Camera("camif")
+    camera = Camera(
+        "camif",
+        clock=VirtualClock(),
+        codec_done=Line("INT_CAM_C"),
+        preview_done=Line("INT_CAM_P"),
+        write_memory=lambda address, data: None,
+    )
     assert not any(value.value for value in camera.dump())
     camera.write(0x00, 4, 1 << 31 | 640 << 16 | 480)
     camera.write(0x18, 4, 0x30100000)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from dbgemu.target.clock import Timer, VirtualClock, cycles_to_ns
 from dbgemu.target.device import Device
@@ -12,19 +13,16 @@ from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, reads, writes
 from dbgemu.target.s3c2440.clocks import Clocks
+from dbgemu.target.s3c2440.dma_port import DmaPort
+from dbgemu.target.spi_device import SelectLine, SpiDevice
 
 CHANNELS = 2
 STRIDE = 0x20
-MODE_MASK, MODE_INTERRUPT = 0x60, 0x20
+MODE_MASK, MODE_INTERRUPT, MODE_DMA = 0x60, 0x20, 0x40
 CLOCK_ENABLE, MASTER, GARBAGE = 0x10, 0x08, 0x01
 READY, COLLISION = 0x01, 0x04
-
-
-class SpiDevice(Protocol):
-    """What is on an SPI bus (its chip select is a pin of its own)."""
-
-    def exchange(self, byte: int) -> int:
-        """The master sends ``byte`` and gets the returned one."""
+#: bytes that DMA and a device exchange in one go, the last byte of a transfer excepted
+BATCH = 64
 
 
 def _control(channel: int) -> Register:
@@ -97,10 +95,15 @@ def _receive(channel: int) -> Register:
 
 
 class Spi(Device):
-    """Both channels. ``interrupts`` are INT_SPI0 and INT_SPI1; devices come by :meth:`attach`."""
+    """Both channels. ``interrupts`` are INT_SPI0 and INT_SPI1; devices come by :meth:`attach`.
+
+    A byte takes 8 periods of SCK. DMA hands over several at a time, and gets several back: they
+    take as long as one after the other, and the last of a transfer goes alone, so that the interrupt at the
+    end of the DMA transfer comes when one byte is still to be shifted, as in the chip.
+    """
 
     title = "SPI"
-    STATE = ("_timer0", "_timer1")
+    STATE = ("_timer0", "_timer1", "_sending", "_received")
 
     SPCON0, SPSTA0, SPPIN0, SPPRE0 = _control(0), _status(0), _pins(0), _prescaler(0)
     SPTDAT0, SPRDAT0 = _transmit(0), _receive(0)
@@ -120,13 +123,36 @@ class Spi(Device):
         self.clocks = clocks
         self.interrupts = interrupts
         self.devices: list[SpiDevice | None] = [None] * CHANNELS
-        self._timer0 = Timer(clock, lambda: self._exchanged(0))
-        self._timer1 = Timer(clock, lambda: self._exchanged(1))
+        self._timer0 = Timer(clock, partial(self._exchanged, 0))
+        self._timer1 = Timer(clock, partial(self._exchanged, 1))
         self._timers = (self._timer0, self._timer1)
+        #: by channel: bytes that are being shifted out, and those that DMA has not fetched yet
+        self._sending = [b"", b""]
+        self._received = [b"", b""]
+        #: by channel: the DMA sources SPI0 and SPI1
+        self.dma = tuple(
+            DmaPort(
+                f"spi{channel}",
+                read=partial(self._dma_read, channel),
+                write=partial(self._dma_write, channel),
+            )
+            for channel in range(CHANNELS)
+        )
 
-    def attach(self, channel: int, device: SpiDevice | None) -> None:
-        """Put ``device`` on the bus of ``channel``; without one, FF comes back."""
+    def attach(self, channel: int, device: SpiDevice | None, select: SelectLine | None = None) -> None:
+        """Put ``device`` on the bus of ``channel``, selected by the line ``select``; None takes it away.
+
+        The chip's nSS pins are for slaves: a master's driver moves the device's select line as a pin of
+        its own, ``board.gpio.pin("GPG2")`` for Linux on the mini2440. Without a device, FF comes back.
+        """
         self.devices[channel] = device
+        if device is not None and select is not None:
+            select.connect(partial(self._selected, channel, device))
+            device.select(select.level)
+
+    def _selected(self, channel: int, device: SpiDevice, level: int) -> None:
+        if self.devices[channel] is device:
+            device.select(level)
 
     def facts(self) -> Iterator[Fact]:
         """Each channel's clock, and who is connected."""
@@ -142,6 +168,54 @@ class Spi(Device):
         super().reset()
         for timer in self._timers:
             timer.cancel()
+        self._sending, self._received = [b"", b""], [b"", b""]
+        for port in self.dma:
+            port.level = 0
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Put back what save gave; DMA's own state tells what it does about it."""
+        super().load(state)
+        for channel, port in enumerate(self.dma):
+            port.level = self._wants(channel)
+
+    # -- DMA ---------------------------------------------------------------------------------------
+
+    def _wants(self, channel: int) -> int:
+        """Whether DMA is to move something: in its mode, while nothing is shifted."""
+        dma = self.__dict__[f"SPCON{channel}"] & (MODE_MASK | CLOCK_ENABLE) == MODE_DMA | CLOCK_ENABLE
+        return int(dma and self._timers[channel].deadline is None)
+
+    @writes(SPCON0, SPCON1)
+    def _write_control(self, register: Register, value: int) -> None:
+        channel = register.offset // STRIDE
+        self.__dict__[register.name] = value
+        self.dma[channel].request(self._wants(channel))
+
+    def _dma_write(self, channel: int, unit: int, data: bytes) -> int:
+        count = len(data) // unit
+        if not count or self._timers[channel].deadline is not None:
+            return 0
+        count = min(BATCH, count - 1) or 1
+        sent = data[: count * unit : unit]
+        self.__dict__[f"SPTDAT{channel}"] = sent[-1]
+        self._start(channel, sent)
+        return count * unit
+
+    def _dma_read(self, channel: int, unit: int, maximum: int) -> bytes:
+        if maximum < unit or self._timers[channel].deadline is not None:
+            return b""
+        received = self._received[channel][: maximum // unit]
+        self._received[channel] = b""
+        if not received:
+            received = bytes([self.__dict__[f"SPRDAT{channel}"]])
+        if self.__dict__[f"SPCON{channel}"] & GARBAGE:
+            count = min(BATCH, maximum // unit - len(received)) or 1
+            self._start(channel, b"\xff" * count)
+        else:
+            self.dma[channel].request(0)
+        return b"".join(byte.to_bytes(unit, "little") for byte in received)
+
+    # -- transfers ---------------------------------------------------------------------------------
 
     @writes(SPTDAT0, SPTDAT1)
     def _write_data(self, register: Register, value: int) -> None:
@@ -150,24 +224,32 @@ class Spi(Device):
             self.__dict__[f"SPSTA{channel}"] |= COLLISION
             return
         self.__dict__[register.name] = value
-        self._start(channel)
+        self._start(channel, bytes([value]))
 
-    def _start(self, channel: int) -> None:
+    def _start(self, channel: int, sent: bytes) -> None:
         stored = self.__dict__
         # A slave shifts when its master says so; there is none.
         if stored[f"SPCON{channel}"] & (CLOCK_ENABLE | MASTER) == CLOCK_ENABLE | MASTER:
             stored[f"SPSTA{channel}"] &= ~READY
-            cycles = 8 * 2 * (stored[f"SPPRE{channel}"] + 1)
+            self._sending[channel] = sent
+            cycles = len(sent) * 8 * 2 * (stored[f"SPPRE{channel}"] + 1)
             self._timers[channel].start_in(cycles_to_ns(cycles, self.clocks.pclk))
+        self.dma[channel].request(0)
 
     def _exchanged(self, channel: int) -> None:
         stored = self.__dict__
-        device = self.devices[channel]
-        answer = device.exchange(stored[f"SPTDAT{channel}"]) & 0xFF if device is not None else 0xFF
-        stored[f"SPRDAT{channel}"] = answer
+        device, sent = self.devices[channel], self._sending[channel]
+        if device is None:
+            answers = b"\xff" * len(sent)
+        else:
+            answers = bytes([device.transfer(byte) & 0xFF for byte in sent])
+        self._sending[channel] = b""
+        self._received[channel] = answers if len(answers) > 1 else b""
+        stored[f"SPRDAT{channel}"] = answers[-1]
         stored[f"SPSTA{channel}"] |= READY
         if stored[f"SPCON{channel}"] & MODE_MASK == MODE_INTERRUPT:
             self.interrupts[channel].pulse()
+        self.dma[channel].request(self._wants(channel))
 
     @reads(SPSTA0, SPSTA1)
     def _read_status(self, register: Register) -> int:
@@ -189,7 +271,7 @@ class Spi(Device):
         value: int = self.__dict__[register.name]
         if self.__dict__[f"SPCON{channel}"] & GARBAGE and self._timers[channel].deadline is None:
             self.__dict__[f"SPTDAT{channel}"] = 0xFF
-            self._start(channel)
+            self._start(channel, b"\xff")
         return value
 
     @SPRDAT0.peek
