@@ -50,9 +50,8 @@ class Bench:
             self.w(NFADDR, value, 1)
 
     def wait(self) -> None:
-        deadline = self.clock.next_deadline()
-        if deadline is not None:
-            self.clock.skip_to(deadline)
+        if self.chip.busy_until is not None:
+            self.clock.skip_to(self.chip.busy_until)
             self.clock.run_due()
 
     def data_in(self, data: bytes) -> None:

@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 
 from dbgemu.target.chips.flash_array import ERASED, Backing, FlashArray
 from dbgemu.target.chips.nand_parts import DEFAULT_PART, NandPart
-from dbgemu.target.clock import Timer, VirtualClock
+from dbgemu.target.chips.ready_busy import ReadyBusy
+from dbgemu.target.clock import VirtualClock
 from dbgemu.target.device import Device
 from dbgemu.target.facts import Fact, size
 from dbgemu.target.guest_log import GuestLog
-from dbgemu.target.lines import Line
+from dbgemu.target.stream import StreamPort
 
 # Status register (data sheets, "Read status").
 STATUS_FAIL = 0x01
@@ -27,9 +28,22 @@ STATUS_WRITABLE = 0x80
 #: commands that a chip accepts while it is busy: read status (71h: of each plane) and reset
 WHILE_BUSY = (0x70, 0x71, 0xFF)
 
+#: what of the saved state is not in attributes of that name
+_OWN_STATE = ("cells", "buffer", "position", "output_limit", "input_limit", "_addressed", "busy_until")
+
 # What a read cycle outputs.
 OUT_NOTHING, OUT_PAGE, OUT_STATUS, OUT_ID = range(4)
 _OUTPUTS = ("nothing", "page data", "status", "ids")
+
+
+#: of a command that takes no address, or one (90h) that chooses nothing
+_NO_EFFECTS = (0,)
+
+
+def _effects(part: NandPart) -> dict[int, tuple[int, ...]]:
+    column, page = part.column_cycles, part.column_cycles + part.row_cycles
+    whole = dict.fromkeys((0x00, 0x01, 0x50, 0x80, 0x81, 0x8A), (page,))
+    return whole | {0x05: (column,), 0x60: (part.row_cycles,), 0x85: (column, page), 0x90: _NO_EFFECTS}
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,8 @@ class NandFlash(Device):
 
     The controller takes page data from and puts it into ``buffer`` at ``position`` by itself, as long
     as that stays within ``output_limit`` or ``input_limit``; everything else comes through
-    :meth:`read_data` and :meth:`write_data`.
+    :meth:`read_data` and :meth:`write_data`. These four are those of ``stream``, so that the engine can
+    do the same.
     """
 
     title = "NAND flash chip"
@@ -63,7 +78,7 @@ class NandFlash(Device):
         "input_limit",
         "write_protected",
         "_command",
-        "_address",
+        "_addressed",
         "_column",
         "_area",
         "_row",
@@ -72,7 +87,7 @@ class NandFlash(Device):
         "_chained",
         "_output",
         "_failed",
-        "_busy_timer",
+        "busy_until",
     )
 
     def __init__(
@@ -90,16 +105,24 @@ class NandFlash(Device):
         self.part = part
         self.timing = timing or NandTiming()
         #: blocks that the factory marked bad: they show the mark, and cannot be erased or programmed
-        self.bad_blocks = frozenset(bad_blocks)
+        self.bad_blocks = part.bad_blocks | frozenset(bad_blocks)
         #: ready (1) or busy (0)
-        self.rnb = Line(f"{name}.RnB", 1)
+        self.ready = ReadyBusy(f"{name}.RnB", clock, self._become_ready)
+        self.rnb = self.ready.line
         #: the nWP pin is low: nothing can be programmed or erased
         self.write_protected = False
         self.cells = FlashArray(part.pages, part.raw_page, backing)
         self._commands = self._LARGE if part.large_page else self._SMALL
         self._cycles = part.column_cycles + part.row_cycles
-        self._busy_timer = Timer(clock, self._become_ready)
-        self.buffer = bytearray(self.cells.erased)
+        #: by command: how many address cycles have been taken where they have an effect
+        self._effects = _effects(part)
+        self._pages = part.pages
+        #: address cycles that have no effect of their own yet, as whoever executes the guest's code sees them
+        self.addresses = StreamPort(self._cycles)
+        #: the page register, as whoever executes the guest's code sees it
+        self.stream = StreamPort(part.raw_page)
+        self.buffer = self.stream.buffer
+        self.buffer[:] = self.cells.erased
         self._idle()
 
     def _idle(self) -> None:
@@ -107,7 +130,7 @@ class NandFlash(Device):
         self.output_limit = 0
         self.input_limit = 0
         self._command = 0xFF
-        self._address: list[int] = []
+        self.addresses.withdraw()
         self._column = 0
         #: small pages: where column 0 is, as commands 00h, 01h and 50h choose it (0, 256, 512)
         self._area = 0
@@ -119,40 +142,86 @@ class NandFlash(Device):
         self._output = OUT_NOTHING
         self._failed = False
 
+    @property
+    def position(self) -> int:
+        """The byte of the page, or of the ids, that the next data cycle reads or writes."""
+        return self.stream.position
+
+    @position.setter
+    def position(self, index: int) -> None:
+        self.stream.position = index
+
+    @property
+    def output_limit(self) -> int:
+        """Read cycles give what is in ``buffer`` up to here."""
+        return self.stream.read_limit
+
+    @output_limit.setter
+    def output_limit(self, index: int) -> None:
+        self.stream.read_limit = index
+
+    @property
+    def input_limit(self) -> int:
+        """Write cycles go to ``buffer`` up to here."""
+        return self.stream.write_limit
+
+    @input_limit.setter
+    def input_limit(self, index: int) -> None:
+        self.stream.write_limit = index
+
+    @property
+    def busy_until(self) -> int | None:
+        """When the operation that runs ends (ns of virtual time), None when the chip is ready."""
+        return self.ready.ready_at
+
     def reset(self) -> None:
         """Power-on: no command pending, ready; the cells keep what they hold."""
         super().reset()
         self.buffer[:] = self.cells.erased
         self._idle()
-        self._become_ready()
+        self.ready.end()
 
     # -- the pins ----------------------------------------------------------------------------
 
     def command(self, value: int) -> None:
         """A command cycle (CLE) with ``value`` (8 bits)."""
-        if self._busy_timer.entry is not None and value not in WHILE_BUSY:
+        if value not in WHILE_BUSY and self.ready.busy:
             self.guest_error(f"command 0x{value:02x} while the chip is busy")
             return
         handler = self._commands.get(value)
         if handler is None:
             self.guest_error(f"{self.part.name} has no command 0x{value:02x}")
             return
-        self.output_limit = 0
-        self.input_limit = 0
+        self.stream.close()
         handler(self, value)
+        self.addresses.write_limit = 0 if self.ready.ready_at is not None else self._quiet(self._command)
+
+    @property
+    def _addressed(self) -> list[int]:
+        """The address cycles since the command."""
+        return list(self.addresses.buffer[: self.addresses.position])
 
     def address(self, value: int) -> None:
         """An address cycle (ALE) with ``value`` (8 bits), lowest byte first."""
-        if self._busy_timer.entry is not None:
+        if self.ready.busy:
             self.guest_error(f"address 0x{value:02x} while the chip is busy")
             return
-        handler = self._ADDRESSED.get(self._command)
-        if handler is None:
+        effects = self._effects.get(self._command)
+        if effects is None:
             self.guest_error(f"address 0x{value:02x} after command 0x{self._command:02x}, which takes none")
             return
-        if len(self._address) < self._cycles:
-            self._address.append(value)
-            handler(self)
+        stream = self.addresses
+        count = stream.position
+        if count < self._cycles:
+            stream.buffer[count] = value
+            stream.position = count = count + 1
+            if count in effects:
+                stream.write_limit = self._cycles - 1 if count == effects[0] != effects[-1] else 0
+                self._ADDRESSED[self._command](self)
+
+    def _quiet(self, command: int) -> int:
+        """How many address cycles of ``command`` have no effect before the first that has one."""
+        return max(self._effects.get(command, _NO_EFFECTS)[0] - 1, 0)
 
     def read_data(self, count: int) -> int:
         """``count`` read cycles (1, 2 or 4): the first byte is the lowest."""
@@ -204,7 +273,7 @@ class NandFlash(Device):
         yield Fact("size", f"{size(part.size)}: {part.blocks} blocks of {part.pages_per_block} pages")
         yield Fact("page", f"{part.page_size} + {part.spare_size} bytes")
         yield Fact("identifies as", part.ids.hex(" "))
-        yield Fact("state", "ready" if self.rnb.level else "busy")
+        yield Fact("state", "busy" if self.ready.busy else "ready")
         yield Fact("last command", f"0x{self._command:02x}")
         yield Fact("gives", _OUTPUTS[self._output])
         yield Fact("row, byte", f"0x{self._row:x}, {self.position}")
@@ -214,33 +283,38 @@ class NandFlash(Device):
 
     def save(self) -> dict[str, Any]:
         """The chip's state and the pages that differ from the image that it started with."""
+        self.ready.settle()
         return super().save() | {"cells": self.cells.save()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Put back what :meth:`save` gave, contents included where they are in it."""
-        super().load({name: value for name, value in state.items() if name != "cells"})
+        super().load({name: value for name, value in state.items() if name not in _OWN_STATE})
+        self.buffer[:] = state["buffer"]
+        self.position = state["position"]
+        self.output_limit, self.input_limit = state["output_limit"], state["input_limit"]
         if "cells" in state:
             self.cells.load(state["cells"])
-        self.rnb.set(self._busy_timer.entry is None)
+        addressed = state["_addressed"]
+        self.addresses.withdraw()
+        self.addresses.buffer[: len(addressed)] = bytes(addressed)
+        self.addresses.position = len(addressed)
+        self.ready.load(state["busy_until"])
 
     # -- busy --------------------------------------------------------------------------------
 
     def _be_busy(self, duration: int) -> None:
-        self._busy_timer.start_in(duration)
-        self.rnb.set(0)
+        self.addresses.write_limit = 0
+        self.ready.start(duration)
 
     def _become_ready(self) -> None:
-        self._busy_timer.cancel()
         if self._output == OUT_PAGE:
-            self.output_limit = self.part.raw_page
-        self.rnb.set(1)
+            self.stream.open_reads()
 
     # -- output ------------------------------------------------------------------------------
 
     def _status(self) -> int:
-        ready = self._busy_timer.entry is None
         status = STATUS_FAIL if self._failed else 0
-        if ready:
+        if not self.ready.busy:
             status |= STATUS_READY | (STATUS_CACHE_READY if self.part.large_page else 0)
         return status if self.write_protected else status | STATUS_WRITABLE
 
@@ -256,9 +330,9 @@ class NandFlash(Device):
 
     def _read_byte(self) -> int:
         if self._output == OUT_PAGE:
-            if self._busy_timer.entry is not None and self.output_limit == 0:
+            if self.ready.busy and self.output_limit == 0:
                 self.guest_error("data is read while the chip is busy")
-                self.output_limit = self.part.raw_page
+                self.stream.open_reads()
             if self.position >= self.part.raw_page and not self._next_row():
                 return ERASED
         byte = self._upcoming(1)[0]
@@ -274,7 +348,7 @@ class NandFlash(Device):
         self._row = row
         self._start_read(self.part.page_size if self._area == self.part.page_size else 0)
         # Whoever reads on without looking at RnB gets this page's data all the same.
-        self.output_limit = self.part.raw_page
+        self.stream.open_reads()
         return True
 
     # -- reading -----------------------------------------------------------------------------
@@ -290,27 +364,27 @@ class NandFlash(Device):
 
     def _start_read(self, column: int) -> None:
         self.buffer[:] = self._load(self._row)
+        self.stream.close()
         self.position = column
         self._output = OUT_PAGE
-        self.output_limit = 0
         self._be_busy(self.timing.read)
 
     def _read(self, value: int) -> None:
         self._command = value
-        self._address = []
+        self.addresses.position = 0
         self._programming = False
         # After a status read, 00h alone turns the chip back to the page's data.
         if self._output == OUT_STATUS:
             self._output = OUT_PAGE
         if self._output == OUT_PAGE:
-            self.output_limit = self.part.raw_page
+            self.stream.open_reads()
 
     def _read_area(self, value: int) -> None:
         self._area = self._AREAS[value]
         self._read(value)
 
     def _read_confirm(self, value: int) -> None:
-        if self._command != 0x00 or len(self._address) < self._cycles:
+        if self._command != 0x00 or self.addresses.position < self._cycles:
             self.guest_error(f"command 0x{value:02x} without 0x00 and {self._cycles} address cycles")
             return
         self._command = value
@@ -318,20 +392,20 @@ class NandFlash(Device):
 
     def _random_output(self, value: int) -> None:
         self._command = value
-        self._address = []
+        self.addresses.position = 0
 
     def _random_output_confirm(self, value: int) -> None:
-        if self._command != 0x05 or len(self._address) < self.part.column_cycles:
+        if self._command != 0x05 or self.addresses.position < self.part.column_cycles:
             self.guest_error("command 0xe0 without 0x05 and a column address")
             return
         self._command = value
         self.position = self._column
         self._output = OUT_PAGE
-        self.output_limit = self.part.raw_page
+        self.stream.open_reads()
 
     def _read_id(self, value: int) -> None:
         self._command = value
-        self._address = []
+        self.addresses.position = 0
         self._programming = False
         self.position = 0
         self._output = OUT_ID
@@ -352,7 +426,7 @@ class NandFlash(Device):
     def _open_input(self, value: int) -> None:
         """80h: a fresh page; 85h and 8Ah: what is in the page register stays (copy-back, random input)."""
         self._command = value
-        self._address = []
+        self.addresses.position = 0
         self._output = OUT_NOTHING
 
     def _program_confirm(self, value: int) -> None:
@@ -382,7 +456,7 @@ class NandFlash(Device):
         if self._command != 0x60:
             self._erase_rows = []
         self._command = value
-        self._address = []
+        self.addresses.position = 0
         self._programming = False
         self._output = OUT_NOTHING
 
@@ -402,10 +476,10 @@ class NandFlash(Device):
                     self.cells.erase(block * self.part.pages_per_block, self.part.pages_per_block)
         self._be_busy(self.timing.erase)
 
-    # -- address cycles ----------------------------------------------------------------------
+    # -- address cycles: called when as many have come as have an effect ----------------------------
 
-    def _take_column(self, address: list[int]) -> None:
-        column = int.from_bytes(bytes(address), "little")
+    def _take_column(self) -> None:
+        column = int.from_bytes(self.addresses.buffer[: self.part.column_cycles], "little")
         if self.part.large_page:
             self._column = min(column & 0xFFF, self.part.raw_page)
         elif self._area == self.part.page_size:
@@ -414,31 +488,31 @@ class NandFlash(Device):
         else:
             self._column = self._area + column
 
-    def _take_row(self, address: list[int]) -> int:
-        return int.from_bytes(bytes(address), "little") % self.part.pages
+    def _take_row(self, first: int) -> int:
+        """The page that the address cycles from ``first`` on name."""
+        cycles = self.addresses.buffer[first : first + self.part.row_cycles]
+        return int.from_bytes(cycles, "little") % self._pages
 
-    def _address_page(self) -> bool:
-        """Take the cycle; whether column and row are complete with it."""
-        count = len(self._address)
-        if count == self.part.column_cycles:
-            self._take_column(self._address)
-        if count != self._cycles:
-            return False
-        self._row = self._take_row(self._address[self.part.column_cycles :])
-        return True
+    def _take_page(self) -> None:
+        self._take_column()
+        self._row = self._take_row(self.part.column_cycles)
 
     def _address_read(self) -> None:
-        if self._address_page() and not self.part.large_page:
+        self._take_page()
+        if not self.part.large_page:
             self._start_read(self._column)
             self._area = 0 if self._area == 256 else self._area
 
     def _address_program(self) -> None:
-        if self._address_page():
-            self._accept_input()
+        self._take_page()
+        self._accept_input()
 
     def _address_input(self) -> None:
         """85h: a column within the page being filled, or a whole address (copy-back)."""
-        if self._address_page() or (self._programming and len(self._address) == self.part.column_cycles):
+        if self.addresses.position == self._cycles:
+            self._address_program()
+        elif self._programming:
+            self._take_column()
             self._accept_input()
 
     def _accept_input(self) -> None:
@@ -447,15 +521,7 @@ class NandFlash(Device):
         self.input_limit = self.part.raw_page
 
     def _address_erase(self) -> None:
-        if len(self._address) == self.part.row_cycles:
-            self._erase_rows.append(self._take_row(self._address))
-
-    def _address_column(self) -> None:
-        if len(self._address) == self.part.column_cycles:
-            self._take_column(self._address)
-
-    def _address_none(self) -> None:
-        """90h takes an address of zero, which chooses nothing."""
+        self._erase_rows.append(self._take_row(0))
 
     _AREAS: ClassVar[Mapping[int, int]] = {0x00: 0, 0x01: 256, 0x50: 512}
 
@@ -489,12 +555,11 @@ class NandFlash(Device):
     _ADDRESSED: ClassVar[Mapping[int, Callable[[NandFlash], None]]] = {
         0x00: _address_read,
         0x01: _address_read,
-        0x05: _address_column,
+        0x05: _take_column,
         0x50: _address_read,
         0x60: _address_erase,
         0x80: _address_program,
         0x81: _address_program,
         0x85: _address_input,
         0x8A: _address_program,
-        0x90: _address_none,
     }

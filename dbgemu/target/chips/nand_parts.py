@@ -17,6 +17,8 @@ class NandPart:
     blocks: int
     column_cycles: int
     row_cycles: int
+    #: blocks that the factory marked bad: they show the mark, and cannot be erased or programmed
+    bad_blocks: frozenset[int] = frozenset()
 
     @property
     def pages(self) -> int:

@@ -17,6 +17,7 @@ from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, writes
 from dbgemu.target.s3c2440.nand_ecc import MAIN_LAYOUT, SPARE_LAYOUT, EccEngine
+from dbgemu.target.stream import HeldRegister, Port
 
 _UNPACK = {
     1: struct.Struct("<B").unpack_from,
@@ -69,7 +70,7 @@ class NandController(Device):
     """The controller with one 8-bit chip on its pins. ``irq`` is the INT_NFCON request."""
 
     title = "NAND flash controller"
-    STATE = ("_main_ecc", "_spare_ecc", "_ecc_mark")
+    STATE = ("_main_ecc", "_spare_ecc", "_ecc_mark", "_address_mark")
 
     NFCONF = Register(
         0x00,
@@ -183,6 +184,10 @@ class NandController(Device):
         self._selected: NandFlash | None = None
         #: the chip's page buffer up to here has been seen by the ECC engines
         self._ecc_mark = 0
+        #: and so many address cycles are known to NFADDR
+        self._address_mark = 0
+        # what drivers read most, and what does not change by itself
+        self.held_control, self.held_status = HeldRegister(), HeldRegister()
         chip.rnb.connect(self._rnb_changed)
         self.reset()
 
@@ -197,7 +202,15 @@ class NandController(Device):
         self._spare.clear()
         self._select()
         self._ecc_mark = self.chip.position
+        self._address_mark = self.chip.addresses.position
         self._drive_irq()
+
+    def ports(self) -> Iterator[tuple[int, Port]]:
+        """The registers that can be accessed without asking, by offset."""
+        yield NandController.NFDATA.offset, self.chip.stream
+        yield NandController.NFADDR.offset, self.chip.addresses
+        yield NandController.NFCONT.offset, self.held_control
+        yield NandController.NFSTAT.offset, self.held_status
 
     # -- data: the hot path ------------------------------------------------------------------
 
@@ -244,6 +257,8 @@ class NandController(Device):
     def _digest(self) -> None:
         """Show the ECC engines what has passed through the chip's page buffer since the last time."""
         mark, position = self._ecc_mark, self.chip.position
+        if position == mark:
+            return
         if position > mark and self.NFCONT & (_MAIN_LOCK | _SPARE_LOCK) != _MAIN_LOCK | _SPARE_LOCK:
             self._feed(self.chip.buffer[mark:position])
         self._ecc_mark = position
@@ -300,15 +315,24 @@ class NandController(Device):
             self._main.clear()
             self._spare.clear()
         # Once set, Lock-tight stays until reset (UM 6-12).
-        self.NFCONT = value & 0x3763 | self.NFCONT & _LOCK_TIGHT
+        value = value & 0x3763 | self.NFCONT & _LOCK_TIGHT
+        if value == self.NFCONT:
+            return
+        self.chip.ready.settle()  # with what was to be detected up to now
+        self.NFCONT = value
         self._select()
         self._drive_irq()
 
     def _select(self) -> None:
         self._selected = self.chip if self.NFCONT & (_MODE | _NCE) == _MODE else None
+        selected = self._selected is not None
+        if selected != self.chip.stream.enabled:
+            self.chip.stream.enabled = self.chip.addresses.enabled = selected
+        self.chip.ready.edges_wanted = bool(self.NFCONT & _RNB_INTERRUPT)
 
     @NFCMMD.write
     def _write_command(self, value: int) -> None:
+        self._read_address()
         self.NFCMMD = value
         chip = self._selected
         if chip is None:
@@ -323,9 +347,20 @@ class NandController(Device):
         else:
             chip.command(value)
         self._ecc_mark = chip.position
+        self._address_mark = chip.addresses.position
+
+    @NFADDR.read
+    def _read_address(self) -> int:
+        addresses = self.chip.addresses
+        count = addresses.position
+        if count > self._address_mark:
+            self.NFADDR = addresses.buffer[count - 1]
+            self._address_mark = count
+        return self.NFADDR
 
     @NFADDR.write
     def _write_address(self, value: int) -> None:
+        """Those before the last come to the chip's stream only."""
         self.NFADDR = value
         chip = self._selected
         if chip is None:
@@ -334,6 +369,7 @@ class NandController(Device):
         self._digest()
         chip.address(value)
         self._ecc_mark = chip.position
+        self._address_mark = chip.addresses.position
 
     # -- lock --------------------------------------------------------------------------------
 
@@ -354,19 +390,28 @@ class NandController(Device):
 
     @NFSTAT.read
     def _read_status(self) -> int:
+        self.chip.ready.settle()
         return self.NFSTAT | self.NFCONT & _NCE | self.chip.rnb.level
 
     @NFSTAT.write
     def _write_status(self, value: int) -> None:
+        self.chip.ready.settle()
         self.NFSTAT &= ~(value & (_RNB_DETECT | _ILLEGAL_ACCESS))
         self._drive_irq()
 
     def _rnb_changed(self, level: int) -> None:
-        if level == (not self.NFCONT & _FALLING):
+        control = self.NFCONT
+        if level == (not control & _FALLING):
             self.NFSTAT |= _RNB_DETECT
-            self._drive_irq()
+            if control & _RNB_INTERRUPT:
+                self._drive_irq()
+        if level:
+            self.held_status.hold(self.NFSTAT | control & _NCE | 1)
+        else:
+            self.held_status.release()
 
     def _drive_irq(self) -> None:
+        """Status or control may have changed."""
         status, control = self.NFSTAT, self.NFCONT
         self._irq.set(
             bool(
@@ -374,6 +419,11 @@ class NandController(Device):
                 or (status & _ILLEGAL_ACCESS and control & _ILLEGAL_INTERRUPT)
             )
         )
+        self.held_control.hold(control)
+        if self.chip.rnb.level:
+            self.held_status.hold(status | control & _NCE | 1)
+        else:
+            self.held_status.release()
 
     # -- dumps -------------------------------------------------------------------------------
 
@@ -381,7 +431,7 @@ class NandController(Device):
         """Which chip is connected, and whether it is listening."""
         yield Fact("chip", f"{self.chip.name}, {self.chip.part.name}")
         yield Fact("selected", self._selected is not None)
-        yield Fact("RnB", "ready" if self.chip.rnb.level else "busy")
+        yield Fact("RnB", "busy" if self.chip.ready.busy else "ready")
         if self.NFCONT & (_SOFT_LOCK | _LOCK_TIGHT):
             first, end = self.NFSBLK & _BLOCK_MASK, self.NFEBLK & _BLOCK_MASK
             yield Fact("unlocked rows", f"0x{first:x} to 0x{end:x}")
@@ -397,6 +447,11 @@ class NandController(Device):
     def _spare_ecc(self) -> list[int]:
         self._digest()
         return self._spare.save()
+
+    def save(self) -> dict[str, Any]:
+        """As every device; with the address cycles that were not noticed so far."""
+        self._read_address()
+        return super().save()
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Put back what :meth:`save` gave; the chip is saved and loaded on its own."""

@@ -10,8 +10,15 @@ from __future__ import annotations
 #: bits of a byte with bit 0, 1, 2 of their number set
 _COLUMN_MASKS = (0xAA, 0xCC, 0xF0)
 
-#: pieces of data that wait to be looked at
-_MOST_COLLECTED = 1024
+_COLUMN_PARITIES = tuple(
+    sum(((byte & mask).bit_count() & 1) << place for place, mask in enumerate(_COLUMN_MASKS))
+    for byte in range(256)
+)
+#: for each line bit, which bits belong to the bytes whose numbers are below it
+_LOWER_HALVES = tuple((1 << (8 << line)) - 1 for line in range(16))
+
+#: bytes that are looked at together; with a block's before them these are numbers of 16 bits
+_AT_ONCE = 32768
 
 
 class EccEngine:
@@ -23,6 +30,7 @@ class EccEngine:
 
     def __init__(self, line_bits: int) -> None:
         self.line_bits = line_bits
+        self._counted = (1 << line_bits) - 1
         self.clear()
 
     def clear(self) -> None:
@@ -31,44 +39,44 @@ class EccEngine:
         self.lines = 0
         self.column = 0
         self._passed: list[bytes | bytearray] = []
+        self._waiting = 0
 
     def feed(self, data: bytes | bytearray) -> None:
         """Let ``data`` pass, which must not change afterwards; behind a block counting goes round."""
         self._passed.append(data)
-        if len(self._passed) > _MOST_COLLECTED:
+        self._waiting += len(data)
+        if self._waiting > _AT_ONCE:
             self._settle()
 
     def _settle(self) -> None:
         if not self._passed:
             return
-        data = b"".join(self._passed)
-        self._passed.clear()
+        passed = self._passed
+        data = passed[0] if len(passed) == 1 else b"".join(passed)
+        self._passed = []
+        self._waiting = 0
+        for start in range(0, len(data), _AT_ONCE):
+            self._take(data[start : start + _AT_ONCE] if start or len(data) > _AT_ONCE else data)
+
+    def _take(self, data: bytes | bytearray) -> None:
         # All bytes as one number, zeros before them. Its upper half holds the bytes whose number has
         # the highest bit set: that half's parity is that line's parity; then fold the half down.
         end = self.position + len(data)
         word = int.from_bytes(data, "little") << 8 * self.position
+        lines = self.lines
         for line in range((end - 1).bit_length() - 1, -1, -1):
-            width = 8 << line
-            upper = word >> width
-            word = (word & ((1 << width) - 1)) ^ upper
-            if line < self.line_bits:
-                self.lines ^= (upper.bit_count() & 1) << line
+            upper = word >> (8 << line)
+            word = word & _LOWER_HALVES[line] ^ upper
+            lines ^= (upper.bit_count() & 1) << line
+        self.lines = lines & self._counted
         self.column ^= word
-        self.position = end & ((1 << self.line_bits) - 1)
+        self.position = end & self._counted
 
-    def parities(self) -> tuple[list[int], list[int]]:
-        """Pairs P' | P << 1, not inverted: for the line bits, and for the three column bits."""
+    def parities(self) -> tuple[int, int, int]:
+        """Not inverted: P of the line bits; P of the three column bits; and P ^ P', for all the same."""
         self._settle()
-        total = self.column.bit_count() & 1
-        lines = []
-        for line in range(self.line_bits):
-            parity = self.lines >> line & 1
-            lines.append(parity << 1 | parity ^ total)
-        columns = []
-        for mask in _COLUMN_MASKS:
-            parity = (self.column & mask).bit_count() & 1
-            columns.append(parity << 1 | parity ^ total)
-        return lines, columns
+        column = self.column
+        return self.lines, _COLUMN_PARITIES[column], column.bit_count() & 1
 
     def save(self) -> list[int]:
         """State as plain data."""
@@ -77,7 +85,7 @@ class EccEngine:
 
     def load(self, state: list[int]) -> None:
         """Put back what :meth:`save` gave."""
-        self._passed.clear()
+        self.clear()
         self.position, self.lines, self.column = state
 
 
@@ -97,13 +105,18 @@ class EccLayout:
         #: bits of the code, unused ones included; those read as 1
         self.full = (1 << width) - 1
         self.used = sum(3 << place for place in lines + columns)
+        # by six parities at a time: their pairs with P and P' alike
+        self._low_lines, self._high_lines = _pairs(lines[:6]), _pairs(lines[6:])
+        self._columns = _pairs(columns)
+        #: the P' of all pairs
+        self._complements = sum(1 << place for place in lines + columns)
 
     def code(self, engine: EccEngine) -> int:
         """The code as the registers show it."""
-        lines, columns = engine.parities()
-        word = 0
-        for place, pair in zip(self.lines + self.columns, lines + columns, strict=True):
-            word |= pair << place
+        lines, columns, odd = engine.parities()
+        word = self._low_lines[lines & 63] | self._high_lines[lines >> 6] | self._columns[columns]
+        if odd:
+            word ^= self._complements
         return word ^ self.full
 
     def check(self, stored: int, computed: int) -> tuple[int, int, int]:
@@ -123,6 +136,14 @@ class EccLayout:
         byte = sum((difference >> place + 1 & 1) << number for number, place in enumerate(self.lines))
         bit = sum((difference >> place + 1 & 1) << number for number, place in enumerate(self.columns))
         return 1, byte, bit
+
+
+def _pairs(places: tuple[int, ...]) -> list[int]:
+    """For each number: the word with both bits set at the places of its bits that are set."""
+    return [
+        sum(3 << place for bit, place in enumerate(places) if number >> bit & 1)
+        for number in range(1 << len(places))
+    ]
 
 
 MAIN_LAYOUT = EccLayout(MAIN_LINES, MAIN_COLUMNS, 32)

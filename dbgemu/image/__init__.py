@@ -1,0 +1,1 @@
+"""Image files, made and looked into without an emulator: the command ``dbgemu-img``."""
