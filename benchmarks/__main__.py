@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import conditions, engine_speed, gdb_server, linux_boot, mmio, start_up, tracing
+from benchmarks import conditions, engine_speed, gdb_server, linux_boot, mmio, start_up, tracing, translator
 from benchmarks.harness import Settings, split_command
 from benchmarks.report import BenchmarkError, Figure, as_json, environment, table
 
@@ -20,13 +20,14 @@ GROUPS: dict[str, tuple[Callable[[Settings], list[Figure]], str]] = {
     "gdb": (gdb_server.measure, "steps, registers and memory through the GDB server, against QEMU"),
     "conditions": (conditions.measure, "false breakpoint conditions through gdb, against QEMU"),
     "tracing": (tracing.measure, "what recording executed blocks and device accesses costs, against QEMU"),
+    "translator": (translator.measure, "translated code: against QEMU, and the Linux guest's user space"),
     "boot": (linux_boot.measure_boot, "the Linux guest to its prompt, then idle"),
     "devices": (linux_boot.measure_devices, "the same boot with every device access counted"),
 }
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    lines = "\n".join(f"  {name:<8} {text}" for name, (_, text) in GROUPS.items())
+    lines = "\n".join(f"  {name:<10} {text}" for name, (_, text) in GROUPS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"Measure dbgemu. Groups of figures:\n{lines}",

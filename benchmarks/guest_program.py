@@ -40,6 +40,7 @@ _SWI_VECTOR = 0x08
 #: a program that executes more than this has gone astray
 _MOST_INSTRUCTIONS = 50_000_000_000
 _LONGEST = 300.0
+_PIECE = 256
 #: QEMU otherwise complains for pages where there is no sound card
 QEMU_ENVIRONMENT = {**os.environ, "QEMU_AUDIO_DRV": "none"}
 
@@ -113,26 +114,42 @@ def _collect(cpu: Cpu, run_to_swi: Callable[[], None]) -> list[Mark]:
         marks.append(Mark(text.decode("ascii", "replace").strip(), seconds, cpu.instructions - before))
 
 
+class Program:
+    """A program and a dbgemu CPU with nothing but RAM, on which it runs as often as wanted."""
+
+    def __init__(self, elf: bytes, code: NativeCode | None = None) -> None:
+        self._image = parse_image(elf, "the program")
+        bus, self._ram = Bus(), Memory("ram", RAM_SIZE)
+        bus.map(0, self._ram)
+        self.cpu = Cpu(bus, code)
+        self.cpu.add_breakpoint(_SWI_VECTOR)
+
+    def run(self) -> list[Mark]:
+        """Run it from its start to its end."""
+        for segment in self._image.segments:
+            assert segment.address is not None
+            for place in range(0, len(segment.data), _PIECE):
+                piece = segment.data[place : place + _PIECE]
+                # what is as it was keeps its translated code
+                if self.cpu.bus.peek(segment.address + place, len(piece)) != piece:
+                    self.cpu.bus.poke(segment.address + place, piece)
+        self.cpu.reset()
+        self.cpu.write_register("pc", self._image.entry or 0)
+        return _collect(self.cpu, self._run_to_swi)
+
+    def _run_to_swi(self) -> None:
+        if self.cpu.run(self.cpu.instructions + _MOST_INSTRUCTIONS) is not StopCode.BREAKPOINT:
+            raise BenchmarkError(f"the program went astray on dbgemu, at 0x{self.cpu.pc:08x}")
+
+
 def run_on_engine(
-    elf: bytes, code: NativeCode | None = None, prepare: Callable[[Cpu], None] = lambda cpu: None
+    elf: bytes, code: NativeCode | None = None, prepare: Callable[[Cpu], None] | None = None
 ) -> list[Mark]:
-    """Run a program on dbgemu's CPU with nothing but RAM; ``prepare`` sees the CPU before it starts."""
-    image = parse_image(elf, "the program")
-    bus, ram = Bus(), Memory("ram", RAM_SIZE)
-    bus.map(0, ram)
-    for segment in image.segments:
-        assert segment.address is not None
-        ram.data[segment.address : segment.address + len(segment.data)] = segment.data
-    cpu = Cpu(bus, code)
-    cpu.write_register("pc", image.entry or 0)
-    cpu.add_breakpoint(_SWI_VECTOR)
-    prepare(cpu)
-
-    def run_to_swi() -> None:
-        if cpu.run(_MOST_INSTRUCTIONS) is not StopCode.BREAKPOINT:
-            raise BenchmarkError(f"the program went astray on dbgemu, at 0x{cpu.pc:08x}")
-
-    return _collect(cpu, run_to_swi)
+    """Run a program on dbgemu's CPU with nothing but RAM; ``prepare`` gets it before the run."""
+    program = Program(elf, code)
+    if prepare is not None:
+        prepare(program.cpu)
+    return program.run()
 
 
 def run_on_board(elf: bytes, code: NativeCode | None = None) -> list[Mark]:

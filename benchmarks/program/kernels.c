@@ -249,6 +249,82 @@ static u32 calls(u32 rounds)
     return sum;
 }
 
+/* Floating point by the compiler's library, as on every ARM without a coprocessor for it. */
+
+static u32 soft_float(u32 rounds)
+{
+    double x = 0.5, sum = 0;
+    float small = 1;
+    while (rounds--)
+        for (int i = 1; i < 64; i++) {
+            x = 3.9 * x * (1 - x);
+            sum += x / i;
+            small = small * 0.75f + (float)(i & 7);
+        }
+    return (u32)(int)(sum * 1000) ^ (u32)(int)(small * 65536);
+}
+
+/* Linked lists, strings and a state machine: what Dhrystone and CoreMark are made of. */
+
+struct record {
+    struct record *next;
+    u32 key;
+    char name[24];
+};
+
+static struct record records[64];
+
+static int compare(const char *a, const char *b)
+{
+    while (*a && *a == *b)
+        a++, b++;
+    return *a - *b;
+}
+
+static __attribute__((noinline)) u32 scan(const char *text)
+{
+    enum { START, NUMBER, WORD } state = START;
+    u32 found = 0;
+    for (; *text; text++)
+        switch (state) {
+        case START:
+            state = *text >= '0' && *text <= '9' ? NUMBER : *text == ' ' ? START : WORD;
+            break;
+        case NUMBER:
+            if (*text == ' ')
+                found += 1, state = START;
+            else if (*text < '0' || *text > '9')
+                state = WORD;
+            break;
+        case WORD:
+            if (*text == ' ')
+                found += 256, state = START;
+        }
+    return found;
+}
+
+static u32 lists(u32 rounds)
+{
+    u32 sum = 0;
+    while (rounds--) {
+        struct record *head = 0;
+        for (u32 i = 0; i < 64; i++) {
+            struct record *record = &records[i], **place = &head;
+            record->key = random();
+            for (u32 k = 0; k < 23; k++)
+                record->name[k] = "0123 abc 7 xyz "[(record->key >> (k & 7)) % 15];
+            record->name[23] = 0;
+            while (*place && compare((*place)->name, record->name) < 0)
+                place = &(*place)->next;
+            record->next = *place;
+            *place = record;
+        }
+        for (struct record *record = head; record; record = record->next)
+            sum = sum * 31 + scan(record->name) + record->key;
+    }
+    return sum;
+}
+
 /* What one unit of SCALE is: about a million instructions of each kernel. */
 static const struct {
     const char *name;
@@ -261,6 +337,8 @@ static const struct {
     {"copy", memory_copy, 9},
     {"bytecode", bytecode, 130},
     {"calls", calls, 10},
+    {"float", soft_float, 18},
+    {"lists", lists, 13},
 };
 
 void main(void)

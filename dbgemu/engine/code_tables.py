@@ -36,16 +36,16 @@ class CodeTables:
 
     # -- hot code ----------------------------------------------------------------------------
 
-    def count(self, threshold: int, batch: int) -> None:
-        """Report addresses that are entered ``threshold`` times; so many at once stop the run.
+    def count(self, first: int, again: int, batch: int) -> None:
+        """Report addresses that are entered ``first`` times, and then each ``again`` times.
 
-        A threshold of 1 would stop each run in front of its first block.
+        So many reports as ``batch`` stop the run. With 1 for a time it would stop in front of each block.
         """
-        assert threshold != 1
-        self._state.hot_threshold, self._state.hot_batch = threshold, batch
+        assert first != 1 and again != 1
+        self._state.hot_threshold, self._state.hot_batch = again, batch
         self._state.hot_used = 0
         for place in range(HOT_COUNTERS):
-            self._counters[place] = threshold
+            self._counters[place] = first
 
     def take_hot(self) -> list[int]:
         """The addresses reported since the last call; bit 0 tells Thumb."""

@@ -321,15 +321,16 @@ class Cpu(CpuRegisters):
         try:
             return self.bus.read(address, size)
         except BaseException as error:  # it cannot pass through generated code
-            return self._keep_error(error)
+            return self.keep_error(error)
 
     def _write_device(self, address: int, size: int, value: int) -> None:
         try:
             self.bus.write(address, size, value)
         except BaseException as error:
-            self._keep_error(error)
+            self.keep_error(error)
 
-    def _keep_error(self, error: BaseException) -> int:
+    def keep_error(self, error: BaseException) -> int:
+        """Let ``error``, of what generated code called, end the run, which raises it; gives 0."""
         if self._error is None:
             self._error = error
         self.request_attention()

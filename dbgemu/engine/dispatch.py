@@ -9,10 +9,10 @@ not there; code that is entered often is put into a ring for whoever translates.
 
 from __future__ import annotations
 
-from dbgemu.engine.ir import LIKELY, UNLIKELY
+from dbgemu.engine.ir import LIKELY, UNLIKELY, EmittingCore
 from dbgemu.engine.layout import (
     HOT_COUNTERS,
-        JUMP_ENTRY_SIZE,
+    JUMP_ENTRY_SIZE,
     JUMP_SLOTS,
     JUMP_WAYS,
 )
@@ -28,29 +28,30 @@ def jump_slot(pc: Value) -> Value:
     return ((pc >> 2) ^ (pc >> 16)) & (JUMP_SLOTS - 1)
 
 
-def _at(core: RoutineCore, pointer: str | Value, place: int) -> Value:
+def _at(core: EmittingCore, pointer: str | Value, place: int) -> Value:
     return core.op(f"getelementptr i8, ptr {pointer}, i64 {place}", 64)
 
 
-def _slot(core: RoutineCore, pc: Value) -> Value:
+def _slot(core: EmittingCore, pc: Value) -> Value:
     table = core.get_pointer("jump_cache")
     index = jump_slot(pc).zext(64)
     return core.op(f"getelementptr [{JUMP_ENTRY_SIZE} x i8], ptr {table}, i64 {index}", 64)
 
 
-def _fetch_entry(core: RoutineCore, pc: Value) -> Value:
+def _fetch_entry(core: EmittingCore, pc: Value) -> Value:
     index = ((pc >> PAGE_BITS) & (FETCH_TLB_ENTRIES - 1)).zext(64)
     return core.op(f"getelementptr [32 x i8], ptr {core.get_pointer('fetch_tlb')}, i64 {index}", 64)
 
 
-def _enter_region(core: RoutineCore, slot: Value) -> None:
+def _enter_region(core: EmittingCore, slot: Value) -> None:
     """Tail-call the region of a jump cache entry."""
     pages = core.op(f"load ptr, ptr {_at(core, slot, _PAGES)}", 64)
     hits = _at(core, pages, -8)
     core.line(f"store i64 {core.op(f'load i64, ptr {hits}', 64) + 1}, ptr {hits}")
     entry = core.op(f"load i32, ptr {_at(core, slot, _ENTRY)}", 32).zext(64)
     function = core.op(f"load ptr, ptr {_at(core, slot, _FUNCTION)}", 64)
-    core.line(f"musttail call {CONVENTION} void {function}(ptr %s, ptr {pages}, ptr poison, i64 {entry}, ptr poison, i32 poison)")
+    arguments = f"ptr %s, ptr {pages}, ptr poison, i64 {entry}, ptr poison, i32 poison"
+    core.line(f"musttail call {CONVENTION} void {function}({arguments})")
     core.end("ret void")
 
 
@@ -83,7 +84,7 @@ def emit_count(core: RoutineCore, pc: Value, thumb: bool) -> None:
 
 
 def _find(core: RoutineCore, pc: Value, thumb: bool) -> None:
-    """Go to the region of ``pc`` if there is one; an entry found behind others changes places with the first."""
+    """Go to the region of ``pc`` if there is one; it moves to the first slot."""
     place = core.op(f"load i64, ptr {_fetch_entry(core, pc)}", 64)
     first = _slot(core, pc)
     wanted = pc | int(thumb)

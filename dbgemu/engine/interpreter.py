@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dbgemu.engine.flow import FlowCore, emit_flow
 from dbgemu.engine.ir import DECLARATIONS, LIKELY
 from dbgemu.engine.layout import ARM_KEYS, BRANCH_KEYS, CONDITIONS, THUMB_KEYS
-from dbgemu.engine.memory_paths import SLOW_BLOCK, SLOW_USER, emit_memory
+from dbgemu.engine.memory_paths import SLOW_BLOCK, SLOW_FAILED, SLOW_QUIET, SLOW_USER, emit_memory
 from dbgemu.engine.routines import CONVENTION, PARAMETERS, PASSED, emit_routine
 from dbgemu.target.arm import a32, t16
 from dbgemu.target.arm.core import ROUTINES, Vector
@@ -46,6 +46,12 @@ class HandlerCore(FlowCore):
     def exception(self, vector: Vector) -> None:
         """Take it."""
         self.tail(f"@raise_{self.suffix}", f", i32 {vector.mode << 8 | vector.offset}")
+
+    def _end_block_unless(self, quiet: Value) -> None:
+        following = self.op(f"getelementptr i8, ptr %h, i64 {self.instruction_size}", 64)
+        end = self.op(f"load ptr, ptr {self._end}", 64)
+        chosen = self.op(f"select i1 {quiet}, ptr {end}, ptr {following}", 64)
+        self.line(f"store ptr {chosen}, ptr {self._end}")
 
     def end_block(self) -> None:
         """The run of instructions ends behind this one."""
@@ -96,7 +102,7 @@ class HandlerCore(FlowCore):
         block: bool = False,
         undo: Callable[[], None] | None = None,
     ) -> Value:
-        """A TLB look-up with the slow path out of line; after that, the block ends."""
+        """A TLB look-up with the slow path out of line; after that, the block ends, unless it was quiet."""
         kind = f"i{8 * size}"
         result = self.variable(kind, "0")
         entry = self._tlb_entry(address, user)
@@ -109,9 +115,9 @@ class HandlerCore(FlowCore):
         self.label(miss)
         flags = size | (SLOW_USER if user else 0) | (SLOW_BLOCK if block else 0)
         answer = self._slow("slow_read", address, flags)
-        self._check_failed((answer >> 32).ne(0), undo)
+        self._check_failed((answer & SLOW_FAILED).ne(0), undo)
         self.line(f"store {kind} {answer.trunc(8 * size)}, ptr {result}")
-        self.end_block()
+        self._end_block_unless((answer & SLOW_QUIET).ne(0))
         self.label(join)
         value = self.op(f"load {kind}, ptr {result}", 8 * size)
         return value.sext(32) if signed else value.zext(32)
@@ -128,8 +134,8 @@ class HandlerCore(FlowCore):
         flags = size | (SLOW_USER if user else 0)
         self.set("slow_value", value)
         answer = self._slow("slow_write", address, flags)
-        self._check_failed(answer.ne(0), None)
-        self.end_block()
+        self._check_failed((answer & SLOW_FAILED).ne(0), None)
+        self._end_block_unless((answer & SLOW_QUIET).ne(0))
         self.label(join)
 
     def _block_pointer(self, registers: Value, address: Value, tag_place: int) -> tuple[str, str, str]:

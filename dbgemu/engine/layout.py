@@ -7,7 +7,8 @@ from array import array
 from collections.abc import Sequence
 
 #: The physical page table has an entry of 64 bits for each 4 KiB: these flags, and in the other
-#: bits what to add to a physical address for its host address; 0 where there is no memory.
+#: bits what to add to a physical address for its host address. Where there is no memory it is 0, or the
+#: host address of a port's description (:mod:`dbgemu.target.stream`), without these flags.
 PHYSICAL_PAGE_BITS = 12
 PAGE_PRESENT, PAGE_WRITABLE = 1, 2
 
@@ -18,14 +19,15 @@ THUMB_KEYS = 1024
 ARM_KEYS_SLOT = 14 * ARM_KEYS
 THUMB_SLOT = 16 * ARM_KEYS
 
-#: a flag of the TLB fill that translated code asks for, beside those of slow accesses: to write
-FILL_WRITE = 64
+# Flags of the TLB fill that translated code asks for, beside those of slow accesses: to write; to give
+# memory only, never a stream: the instruction has another access, and may be executed again
+FILL_WRITE, FILL_MEMORY = 64, 128
 
 # The jump cache: from addresses to translated code
 JUMP_SLOTS = 1 << 14
 JUMP_WAYS = 4
 # How often blocks are entered that are not translated, by a hash of their address
-HOT_COUNTERS = 1 << 13
+HOT_COUNTERS = 1 << 14
 
 
 class JumpEntry(ctypes.Structure):

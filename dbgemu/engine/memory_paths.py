@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from dbgemu.engine.ir import LIKELY
 from dbgemu.engine.layout import (
     EVENT_READ,
     EVENT_WRITE,
+    FILL_MEMORY,
     FILL_WRITE,
     PAGE_PRESENT,
     PAGE_WRITABLE,
@@ -43,11 +45,22 @@ from dbgemu.target.arm.state import (
     T,
 )
 from dbgemu.target.arm.value import Value
+from dbgemu.target.stream import (
+    STREAM_ACCESS,
+    STREAM_CURSOR,
+    STREAM_NEXT,
+    STREAM_READ_END,
+    STREAM_SIZES_SHIFT,
+    STREAM_STEP,
+    STREAM_WRITE_END,
+)
 
 # Flags of a slow access beside its size: privilege of User mode, and a block transfer's word
 SLOW_USER, SLOW_BLOCK = 16, 32
 #: slow_read and slow_write give this bit with an abort or a watchpoint hit
 SLOW_FAILED = 1 << 32
+#: or this one where nothing but the access has happened: the block need not end
+SLOW_QUIET = 1 << 33
 #: where a device, or nothing, is fetched from: an external abort (ARM920T TRM, table of fault sources)
 EXTERNAL_ABORT_ON_FETCH = 0x8
 
@@ -220,8 +233,41 @@ def _trace_access(
         core.line(f"call void {core.get_pointer('trace_access')}({arguments})")
 
 
+def _stream(core: RoutineCore, page: Value, physical: Value, size: Value, end: int) -> Value:
+    """Take the next bytes of the port at ``physical``, if there is one that serves this access.
+
+    Gives their host address, or 0. ``page`` is the page's entry, ``end`` where in the description its limit
+    is: STREAM_READ_END or STREAM_WRITE_END.
+    """
+    place = core.variable("i64", "0")
+    # a write also comes here where there is memory that is only read
+    port = core.variable("i64", str((page & PAGE_PRESENT).ne(0).select(core.const(0, 64), page)))
+    test, body, after = (core.name("L") for _ in range(3))
+    core.label(test)
+    here = core.op(f"load i64, ptr {port}", 64)
+    core.end(f"br i1 {here.ne(0)}, label %{body}, label %{after}")
+    core.label(body)
+
+    def word(number: int) -> str:
+        return core.host_pointer(here + 8 * number)
+
+    access = core.op(f"load i64, ptr {word(STREAM_ACCESS)}", 64)
+    core.line(f"store i64 {core.op(f'load i64, ptr {word(STREAM_NEXT)}', 64)}, ptr {port}")
+    for _ in core.when(access.trunc(32).ne(physical)):
+        core.end(f"br label %{test}")
+    cursor = core.op(f"load i64, ptr {word(STREAM_CURSOR)}", 64)
+    room = ~(cursor + size.zext(64)).ugt(core.op(f"load i64, ptr {word(end)}", 64))
+    for _ in core.when(room & ((access >> STREAM_SIZES_SHIFT).trunc(32) & size).ne(0)):
+        step = core.op(f"load i64, ptr {word(STREAM_STEP)}", 64) & size.zext(64)
+        core.line(f"store i64 {cursor + step}, ptr {word(STREAM_CURSOR)}")
+        core.line(f"store i64 {cursor}, ptr {place}")
+    core.end(f"br label %{after}")
+    core.label(after)
+    return core.op(f"load i64, ptr {place}", 64)
+
+
 def _slow_read(core: RoutineCore) -> None:
-    """A read that the TLB does not answer: gives the value, or SLOW_FAILED."""
+    """A read that the TLB does not answer: gives the value, or SLOW_FAILED; SLOW_QUIET."""
     address, flags = _slow_access(core)
     size = flags & 7
     low = address & (size - 1)
@@ -235,20 +281,28 @@ def _slow_read(core: RoutineCore) -> None:
     _check_watches(core, aligned, physical, size, WATCH_READ, core.const(0))
     page = core.physical_page(physical)
     value = core.variable("i32", "0")
+    quiet = core.variable("i64", "0")
     memory, device, done = (core.name("L") for _ in range(3))
     core.end(f"br i1 {(page & PAGE_PRESENT).ne(0)}, label %{memory}, label %{device}, {LIKELY}")
     core.label(memory)
     _fill_data_tlb(core, aligned, flags, page, result)
     pointer = core.host_pointer(physical.zext(64) + (page & -4))
 
-    def read(width: int) -> None:
-        loaded = core.op(f"load i{8 * width}, ptr {pointer}", 8 * width).zext(32)
+    def read(width: int, pointer: str = pointer) -> None:
+        loaded = core.op(f"load i{8 * width}, ptr {pointer}, align 1", 8 * width).zext(32)
         core.line(f"store i32 {loaded}, ptr {value}")
 
     _sized(core, size, read)
     core.end(f"br label %{done}")
     core.label(device)
     core.set64("count_now", count_now(core))
+    streamed = _stream(core, page, physical, size, STREAM_READ_END)
+    for _ in core.when(streamed.ne(0)):
+        _sized(core, size, partial(read, pointer=core.host_pointer(streamed)))
+        given = core.op(f"load i32, ptr {value}", 32)
+        _trace_access(core, TRACE_READS, EVENT_READ, physical, size, given)
+        core.line(f"store i64 {SLOW_QUIET}, ptr {quiet}")
+        core.end(f"br label %{done}")
     function = core.get_pointer("mmio_read")
     core.set("in_device", core.const(1))
     answer = core.op(f"call i32 {function}(i32 {physical}, i32 {size})", 32)
@@ -260,11 +314,11 @@ def _slow_read(core: RoutineCore) -> None:
     loaded = core.op(f"load i32, ptr {value}", 32)
     # an unaligned word comes rotated (ARM ARM A2.7.3), but for those of block transfers
     rotation = (size.eq(4) & (flags & SLOW_BLOCK).eq(0)).select(low << 3, 0)
-    core.ret(loaded.ror(rotation).zext(64))
+    core.ret(loaded.ror(rotation).zext(64) | core.op(f"load i64, ptr {quiet}", 64))
 
 
 def _slow_write(core: RoutineCore) -> None:
-    """A write that the TLB does not answer: gives 0 or SLOW_FAILED."""
+    """A write that the TLB does not answer: gives 0, SLOW_FAILED or SLOW_QUIET."""
     address, flags = _slow_access(core)
     value = core.get("slow_value")
     size = flags & 7
@@ -288,13 +342,18 @@ def _slow_write(core: RoutineCore) -> None:
             core.line(f"call void {core.get_pointer('code_written')}(i32 {physical}, i32 {size})")
     pointer = core.host_pointer(physical.zext(64) + (page & -4))
 
-    def write(width: int) -> None:
-        core.line(f"store i{8 * width} {value.trunc(8 * width)}, ptr {pointer}")
+    def write(width: int, pointer: str = pointer) -> None:
+        core.line(f"store i{8 * width} {value.trunc(8 * width)}, ptr {pointer}, align 1")
 
     _sized(core, size, write)
     core.end(f"br label %{done}")
     core.label(device)
     core.set64("count_now", count_now(core))
+    streamed = _stream(core, page, physical, size, STREAM_WRITE_END)
+    for _ in core.when(streamed.ne(0)):
+        _trace_access(core, TRACE_WRITES, EVENT_WRITE, physical, size, kept)
+        _sized(core, size, partial(write, pointer=core.host_pointer(streamed)))
+        core.ret(core.const(SLOW_QUIET, 64))
     function = core.get_pointer("mmio_write")
     _trace_access(core, TRACE_WRITES, EVENT_WRITE, physical, size, kept)
     core.set("in_device", core.const(1))
@@ -305,10 +364,10 @@ def _slow_write(core: RoutineCore) -> None:
 
 
 def _fill(core: RoutineCore) -> None:
-    """For translated code: the data TLB's addend for the access, or 0 where tier 0 has to do it.
+    """For translated code: what to add to the address for its host address; 0: tier 0 has to do it.
 
     Nothing is changed but the TLB: an access that would fault, reach a device, hit a watchpoint or
-    write code is left alone.
+    write code is left alone. Where a stream serves the access it has moved on.
     """
     address, flags = _slow_access(core)
     size = flags & 7
@@ -318,9 +377,20 @@ def _fill(core: RoutineCore) -> None:
     write = (flags & FILL_WRITE).ne(0)
     access = _access_of(core, flags, write=False) | write.select(ACCESS_WRITE, 0)
     result = core.call(walk, address, access)
-    page = core.physical_page(result.trunc(32))
-    for _ in core.when((result & RESULT_FAULT).ne(0) | (page & PAGE_PRESENT).eq(0)):
+    physical = result.trunc(32)
+    page = core.physical_page(physical)
+    for _ in core.when((result & RESULT_FAULT).ne(0)):
         core.ret(nothing)
+    for _ in core.when((page & PAGE_PRESENT).eq(0)):
+        observed = core.get("watch_count") | (core.get("trace_kinds") & (TRACE_READS | TRACE_WRITES))
+        for _ in core.when(observed.ne(0) | (flags & FILL_MEMORY).ne(0)):
+            core.ret(nothing)
+        streamed = core.variable("i64", "0")
+        for end, wanted in ((STREAM_READ_END, ~write), (STREAM_WRITE_END, write)):
+            for _ in core.when(wanted):
+                core.line(f"store i64 {_stream(core, page, physical, size, end)}, ptr {streamed}")
+        place = core.op(f"load i64, ptr {streamed}", 64)
+        core.ret(place.ne(0).select(place - address.zext(64), nothing))
     read_tag, write_tag, addend = _fill_data_tlb(core, address, flags, page, result)
     tag = write.select(write_tag, read_tag)
     core.ret(tag.eq(address & -PAGE_SIZE).select(addend, nothing))

@@ -62,8 +62,9 @@ USER_BIT = 63
 MAX_RANGES = 64
 #: no record of a block is longer
 BLOCK_RECORD_BYTES = 16
-#: head byte of a record: predicted by the second table, User mode, correct predictions before it
-SECOND, USER, HITS_SHIFT, MANY_HITS = 1, 2, 2, 63
+#: of a record's head byte (bit 0: predicted by the second table, bit 1: User mode), bits 7..2 are the
+#: correct predictions before it, or say that these follow
+HITS_SHIFT, MANY_HITS = 2, 63
 #: length byte: the length follows as a word; a gap
 LONG, GAP = 0, 255
 UNLIMITED = 1 << 62

@@ -17,7 +17,7 @@ from dbgemu.engine.translator.requests import Batch, Request
 
 
 class Background:
-    """A compiler in a process of its own; ``notify`` is called, by a thread, when there is something to take."""
+    """A compiler in a process of its own; a thread calls ``notify`` when there is something to take."""
 
     def __init__(self, cache: Path | None, notify: Callable[[], None]) -> None:
         self._cache = cache

@@ -94,7 +94,8 @@ class RegionCache:
             address, size = numbers[entries + pages + 2 * k : entries + pages + 2 * k + 2]
             code.append((address, payload[at : at + size]))
             at += size
-        return Made(word, numbers[:entries], numbers[entries : entries + pages], tuple(code), payload[at:], count)
+        own, others = numbers[:entries], numbers[entries : entries + pages]
+        return Made(word, own, others, tuple(code), payload[at:], count)
 
     def add(self, regions: Iterable[Made]) -> None:
         """Append regions; a file that cannot be written is done without."""
@@ -122,4 +123,5 @@ def _record(made: Made) -> bytes:
     payload = struct.pack(f"<{len(numbers)}I", *numbers)
     payload += b"".join(code for _, code in made.code) + made.native
     lengths = len(made.entries), len(made.pages), len(made.code)
-    return _HEADER.pack(_MAGIC, len(payload), made.word, made.instructions, *lengths, _digest(payload)) + payload
+    header = _HEADER.pack(_MAGIC, len(payload), made.word, made.instructions, *lengths, _digest(payload))
+    return header + payload

@@ -7,7 +7,7 @@ import time
 import llvmlite.binding as llvm
 
 from dbgemu.engine.native import target_machine
-from dbgemu.engine.translator.machine_code import LEVEL, Text, translate
+from dbgemu.engine.translator.machine_code import LEVEL, ObjectError, Text, translate
 from dbgemu.engine.translator.regions import Region, find_region
 from dbgemu.engine.translator.requests import Batch, Made, Request
 from dbgemu.target.arm.state import PAGE_SIZE
@@ -15,7 +15,8 @@ from dbgemu.target.arm.state import PAGE_SIZE
 
 def find(request: Request) -> Region | None:
     """The region to compile."""
-    return find_region(request.word & ~1, bool(request.word & 1), request.fetch, request.was_taken)
+    word = request.word
+    return find_region(word & ~1, bool(word & 1), request.fetch, request.was_taken, known=request.known)
 
 
 def make(requests: list[Request], machine: llvm.TargetMachine) -> Batch:
@@ -24,7 +25,14 @@ def make(requests: list[Request], machine: llvm.TargetMachine) -> Batch:
     found = [(request, region) for request in requests if (region := find(request)) is not None]
     if not found:
         return Batch(tuple(requests), ())
-    text = translate([region for _, region in found], machine)
+    try:
+        text = translate([region for _, region in found], machine)
+    except ObjectError:
+        if len(requests) == 1:
+            return Batch(tuple(requests), ())
+        batches = [make([request], machine) for request in requests]
+        made = tuple(made for batch in batches for made in batch.made)
+        return Batch(tuple(requests), made, time.perf_counter() - started)
     return Batch(tuple(requests), _describe(found, text), time.perf_counter() - started)
 
 

@@ -8,7 +8,6 @@ from enum import Enum, auto
 from functools import cache
 
 from dbgemu.target.arm import a32, t16
-from dbgemu.target.arm.core import Fields
 from dbgemu.target.arm.decode import DecodeTable, Pattern
 from dbgemu.target.arm.semantics.conditions import ALWAYS, NEVER
 from dbgemu.target.arm.semantics.data_processing import COMPARES
@@ -39,6 +38,8 @@ class Instruction:
     conditional: bool = False
     target: int | None = None
     call: bool = False
+    #: tier 0 may have to execute it after all: then what follows is entered from there
+    reentered: bool = False
 
     @property
     def size(self) -> int:
@@ -94,6 +95,10 @@ def _single_destination(i: _Word) -> Flow:
     return Flow.TIER0 if i.rd == PC else Flow.NEXT
 
 
+def _move_to_status(i: _Word) -> Flow:
+    return Flow.TIER0 if i.spsr else Flow.NEXT
+
+
 def _high_registers(i: _Word) -> Flow:
     return Flow.INDIRECT if i.op != 1 and i.high << 3 | i.rd == PC else Flow.NEXT
 
@@ -133,6 +138,8 @@ _ARM: dict[str, Callable[[_Word], Flow]] = {
     "swap": _single_destination,
     "block_transfer": _block_transfer,
     "move_from_status": _single_destination,
+    "move_register_to_status": _move_to_status,
+    "move_immediate_to_status": _move_to_status,
     "branch_exchange": _indirect,
 }
 _THUMB: dict[str, Callable[[_Word], Flow]] = {
@@ -180,7 +187,8 @@ def _decode_arm(pc: int, word: int, previous: Instruction | None) -> Instruction
     flow = Flow.TIER0 if rule is None else rule(i)
     # mov lr, pc in front of it: the calls of ARMv4
     call = flow is Flow.INDIRECT and previous is not None and previous.word == _MOV_LR_PC
-    return Instruction(pc, word, False, pattern, flow, conditional, None, call)
+    reentered = rule is _move_to_status and flow is Flow.NEXT
+    return Instruction(pc, word, False, pattern, flow, conditional, None, call, reentered)
 
 
 def _decode_thumb(pc: int, word: int, previous: Instruction | None) -> Instruction:

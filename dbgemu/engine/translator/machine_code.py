@@ -61,7 +61,7 @@ def text_of(contents: bytes, count: int) -> Text:
     """The code of ``region_0`` and so on in an ELF object file; ObjectError when it needs linking."""
     if contents[:6] != b"\x7fELF\x02\x01":
         raise ObjectError("not a 64-bit little-endian ELF file")
-    start, _, _, _, _, _, count_sections, names = struct.unpack_from("<QIHHHHHH", contents, 40)
+    start, _, _, _, _, _, count_sections, _ = struct.unpack_from("<QIHHHHHH", contents, 40)
     sections = [_SECTION.unpack_from(contents, start + k * _SECTION.size) for k in range(count_sections)]
     texts = [k for k, section in enumerate(sections) if section[2] & 4 and section[5]]
     if len(texts) != 1:
@@ -80,6 +80,4 @@ def text_of(contents: bytes, count: int) -> Text:
             if info & 15 == _FUNCTION and index == texts[0]:
                 end = contents.index(b"\0", strings + name)
                 offsets[contents[strings + name : end].decode()] = value
-    return Text(
-        contents[text[4] : text[4] + text[5]], tuple(offsets[f"region_{k}"] for k in range(count))
-    )
+    return Text(contents[text[4] : text[4] + text[5]], tuple(offsets[f"region_{k}"] for k in range(count)))

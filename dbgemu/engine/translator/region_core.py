@@ -1,9 +1,9 @@
 """Emits a region: one native function, guest registers and flags as local values.
 
-The function is of the convention and prototype of all that tail-call each other, with the state's address, the number of the entry, and the
-address of the region's pages: words that the fetch TLB must have for code in another page to be
-executed. It ends by storing what it changed and a tail call by way of a pointer in the state, so that
-the machine code refers to nothing outside.
+The function is of the convention and prototype of all that tail-call each other, with the state's
+address, the number of the entry, and the address of the region's pages: words that the fetch TLB must
+have for code in another page to be executed. It ends by storing what it changed and a tail call by way
+of a pointer in the state, so that the machine code refers to nothing outside.
 """
 
 from __future__ import annotations
@@ -12,24 +12,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dbgemu.engine.ir import LIKELY, UNLIKELY, EmittingCore
-from dbgemu.engine.layout import FILL_WRITE
+from dbgemu.engine.layout import FILL_MEMORY, FILL_WRITE
 from dbgemu.engine.memory_paths import SLOW_USER
 from dbgemu.engine.routines import CONVENTION
 from dbgemu.engine.translator.decoding import Flow, Instruction
 from dbgemu.engine.translator.regions import Block, Region
-from dbgemu.target.arm.core import Routine, Vector
+from dbgemu.target.arm.core import Fields, Routine, Vector
 from dbgemu.target.arm.semantics.conditions import ALWAYS, condition_holds
 from dbgemu.target.arm.state import (
     DATA_TLB_ENTRIES,
     FETCH_TLB_ENTRIES,
+    OBSERVED,
     PAGE_BITS,
     PAGE_SIZE,
+    F,
+    I,
+    Mode,
+    T,
     offset,
 )
 from dbgemu.target.arm.value import Value
 
 REGION_PARAMETERS = "ptr noalias %s, ptr %pages, ptr %u1, i64 %entry, ptr %u2, i32 %u3"
 _FLAGS = ("n", "z", "c", "v")
+_TO_STATUS = ("move_register_to_status", "move_immediate_to_status")
 #: conditions that a compare decides by one comparison of its operands, for the even code of each pair
 _BY_COMPARE = {0: "eq", 2: "uge", 8: "ugt", 10: "sge", 12: "sgt"}
 
@@ -105,12 +111,11 @@ class RegionCore(EmittingCore):
             super().set(_field(name)[0], self.op(f"load i32, ptr %{name}", 32), _field(name)[1])
         self.set64("count", self.op("load i64, ptr %xcount", 64))
         way = self.op("load i64, ptr %xway", 64)
+        pc = self.op("load i32, ptr %xpc", 32)
         place = self.op(f"getelementptr i8, ptr %s, i64 {way}", 64)
         function = self.op(f"load ptr, ptr {place}", 64)
-        pc = self.op("load i32, ptr %xpc", 32)
-        self.line(
-            f"musttail call {CONVENTION} void {function}(ptr %s, ptr poison, ptr poison, i64 poison, ptr poison, i32 {pc})"
-        )
+        arguments = f"ptr %s, ptr poison, ptr poison, i64 poison, ptr poison, i32 {pc}"
+        self.line(f"musttail call {CONVENTION} void {function}({arguments})")
         self.end("ret void")
 
     def _leave(self, way: str, pc: Value | int, executed: int) -> None:
@@ -166,8 +171,38 @@ class RegionCore(EmittingCore):
         for _ in self.when(self._holds(condition)):
             if instruction.flow is Flow.TIER0:
                 self._leave_to_interpreter()
+            elif instruction.pattern.name in _TO_STATUS:
+                self._move_to_status(Fields(self, instruction.pattern.places))
             else:
                 instruction.pattern.run(self)
+
+    def _move_to_status(self, i: Fields) -> None:
+        """MSR of the CPSR, in line where the mode stays: what masks and unmasks interrupts."""
+        if self._instruction.pattern.name == "move_register_to_status":
+            operand = self.reg(i.rm)
+        else:
+            operand = i.imm.ror(i.rotate << 1)
+        mask = self.known(i.mask)
+        if mask & 1:
+            present = self.get("control")
+            wanted = (operand & (0xFF & ~T)) | (present & T) | 0x10
+            plain = ((wanted ^ present) & 0x1F).eq(0) & (present & 0x1F).ne(Mode.USR)
+            go, leave = self.name("L"), self.name("L")
+            self.end(f"br i1 {plain}, label %{go}, label %{leave}, {LIKELY}")
+            self.label(leave)
+            self._leave_to_interpreter()
+            self.label(go)
+        if mask & 8:
+            self.write_flags(operand)
+        if mask & 1:
+            self.set("control", wanted)
+            pending = self.get("interrupt_lines") & ~wanted & (I | F)
+            self.set("interrupts", (self.get("interrupts") & OBSERVED) | pending)
+            go, leave = self.name("L"), self.name("L")
+            self.end(f"br i1 {pending.eq(0)}, label %{go}, label %{leave}, {LIKELY}")
+            self.label(leave)
+            self._leave("interpret_arm", self._instruction.pc + 4, self._before + 1)
+            self.label(go)
 
     def _holds(self, code: int) -> Value:
         compared = self._compared
@@ -376,6 +411,8 @@ class RegionCore(EmittingCore):
                 self.label(fill)
                 miss = fill
             flags = size | (FILL_WRITE if write else 0) | (SLOW_USER if user else 0)
+            if last is not None or self._instruction.pattern.name == "swap":
+                flags |= FILL_MEMORY
             access = address.zext(64) | (flags << 32)
             function = self.get_pointer("fill")
             filled = self.op(f"call preserve_mostcc i64 {function}(ptr %s, i64 {access})", 64)
@@ -467,12 +504,13 @@ def emit_regions(regions: list[Region]) -> str:
     return "\n".join([REGION_DECLARATIONS, *functions])
 
 
-REGION_DECLARATIONS = f"""
+# no jump tables, no vectors: their constants would lie outside the functions
+REGION_DECLARATIONS = """
 declare i32 @llvm.fshr.i32(i32, i32, i32)
 declare i32 @llvm.ctpop.i32(i32)
 declare i32 @llvm.cttz.i32(i32, i1)
-attributes #0 = {{ nounwind "no-jump-tables"="true" "frame-pointer"="none" }}
-!1 = !{{!"branch_weights", i32 1000, i32 1}}
-!2 = !{{!"branch_weights", i32 1, i32 1000}}
+attributes #0 = { nounwind noimplicitfloat "no-jump-tables"="true" "frame-pointer"="none" }
+!1 = !{!"branch_weights", i32 1000, i32 1}
+!2 = !{!"branch_weights", i32 1, i32 1000}
 """
 assert LIKELY.endswith("!1") and UNLIKELY.endswith("!2")

@@ -15,6 +15,8 @@ from dbgemu.target.arm.state import PAGE_SIZE
 
 #: instructions of a region at most
 MOST_INSTRUCTIONS = 200
+#: a region of fewer goes on where another begins: loops that are small are to be whole
+FEW_INSTRUCTIONS = 32
 #: what is not in the code that was handed over
 Fetch = Callable[[int, int], int | None]
 
@@ -51,7 +53,7 @@ class Region:
     literals: set[int] = field(default_factory=set)
 
     def literal(self, address: int, size: int) -> int | None:
-        """The constant of ``size`` bytes at ``address`` in a page of the code; it becomes part of the code."""
+        """The constant of ``size`` bytes at ``address``, in a page of the code; part of it from now on."""
         value = self.fetch(address, size)
         if value is not None:
             self.literals.add(address & -4)
@@ -89,12 +91,21 @@ def find_region(
     fetch: Fetch,
     taken: Callable[[int], bool] = lambda target: True,
     most: int = MOST_INSTRUCTIONS,
+    known: frozenset[int] = frozenset(),
 ) -> Region | None:
     """The region of the block at ``pc``; None where tier 0 has to execute its first instruction.
 
     ``fetch(address, size)`` gives code or None; ``taken`` tells whether a jump to an address was seen.
+    Where another region begins, by ``known``, this one ends, unless it is small yet.
     """
-    found = _discover(pc, thumb, fetch, taken, most)
+
+    def fetch_new(address: int, size: int) -> int | None:
+        if address in known and address != pc and len(found.instructions) >= FEW_INSTRUCTIONS:
+            return None
+        return fetch(address, size)
+
+    found = _Found(leaders={pc})
+    _discover(found, pc, thumb, fetch_new, taken, most)
     if pc not in found.instructions:
         return None
     blocks = _cut(found)
@@ -117,10 +128,9 @@ class _Found:
 
 
 def _discover(
-    pc: int, thumb: bool, fetch: Fetch, taken: Callable[[int], bool], most: int
-) -> _Found:
+    found: _Found, pc: int, thumb: bool, fetch: Fetch, taken: Callable[[int], bool], most: int
+) -> None:
     """Follow the code from ``pc`` on, the nearest first."""
-    found = _Found(leaders={pc})
     size = 2 if thumb else 4
     work = deque([pc])
     while work:
@@ -144,11 +154,7 @@ def _discover(
             found.instructions[address] = instruction
             following = address + size & 0xFFFFFFFF
             target = instruction.target
-            if (
-                target is not None
-                and not instruction.call
-                and (not instruction.conditional or taken(target))
-            ):
+            if target is not None and not instruction.call and (not instruction.conditional or taken(target)):
                 found.leaders.add(target)
                 work.append(target)
             if instruction.flow is not Flow.NEXT:
@@ -159,10 +165,12 @@ def _discover(
                         work.append(following)
                 if instruction.ends:
                     break
+            if instruction.reentered:
+                found.leaders.add(following)
+                found.entries.add(following)
             if following % PAGE_SIZE == 0:
                 found.leaders.add(following)
             previous, address = instruction, following
-    return found
 
 
 def _cut(found: _Found) -> dict[int, Block]:

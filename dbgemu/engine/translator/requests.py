@@ -17,6 +17,8 @@ class Request:
     #: the counters of blocks' entries, and what they start at; empty where nothing was counted
     counters: bytes = b""
     start: int = 0
+    #: addresses where other regions are entered
+    known: frozenset[int] = frozenset()
 
     def fetch(self, address: int, size: int) -> int | None:
         """The code at ``address``, None where it is not known."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from heapq import nlargest
 from typing import Protocol
 
 from dbgemu.engine.cpu import Cpu, TranslationFault
-from dbgemu.engine.layout import PAGE_PRESENT, PHYSICAL_PAGE_BITS
+from dbgemu.engine.layout import PAGE_PRESENT
 from dbgemu.engine.translator.cache import RegionCache
 from dbgemu.engine.translator.code_memory import CodeMemory
 from dbgemu.engine.translator.requests import Batch, Made, Request
@@ -24,8 +25,9 @@ _BEFORE, _BEHIND = 2, 4
 _UNSTABLE_AFTER, _REST = 16, 50_000_000
 
 
-#: entries of a block by tier 0 until it is looked for in the cache, and how often that before it is compiled
-THRESHOLD, PATIENCE = 200, 5
+#: entries of a block by tier 0 until it is looked for in the cache, until it is reported again, and how many
+#: reports there are until it is compiled
+THRESHOLD, AGAIN, PATIENCE = 200, 4000, 2
 
 
 class Compiler(Protocol):
@@ -75,6 +77,7 @@ class Translator:
         *,
         cache: RegionCache | None = None,
         threshold: int = THRESHOLD,
+        again: int = AGAIN,
         patience: int = PATIENCE,
         batch: int = 32,
         outstanding: int = 6,
@@ -84,6 +87,8 @@ class Translator:
         self.cache = cache
         #: by the word of an address: how often it was reported hot, not being in the cache
         self._reports: Counter[int] = Counter()
+        #: those of them that are worth compiling
+        self._ripe: dict[int, int] = {}
         self._patience = patience
         self._outstanding = outstanding
         self._tables = cpu.code_tables
@@ -102,24 +107,24 @@ class Translator:
         self._resting: dict[int, int] = {}
         self.statistics: Counter[str] = Counter()
         self.compile_seconds = 0.0
-        self.on_event: Callable[[str, Made], None] | None = None
         state = cpu.state
         start = offset("privileged_data") // 4
         words = memoryview(state).cast("B").cast("I")
         # the write tags of both data TLBs, which lie side by side
         self._write_tags = words[start + 1 : start + 2 * 4 * DATA_TLB_ENTRIES : 4]
         self._no_tags = memoryview(array("I", [NO_TAG]) * (2 * DATA_TLB_ENTRIES))
-        self._on_written = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)(self.written)
+        self._on_written = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)(self._stored)
         state.code_written = ctypes.cast(self._on_written, ctypes.c_void_p).value
         cpu.bus.on_memory_write.append(self.written)
-        self._tables.count(threshold, batch)
+        self._tables.count(threshold, again, batch)
         cpu.translation = self
 
     def close(self) -> None:
         """Take everything out and leave the CPU to tier 0."""
         self._cpu.translation = None
+        self._cpu.bus.on_memory_write.remove(self.written)
         self._compiler.close()
-        self._tables.count(0, 0)
+        self._tables.count(0, 0, 0)
         self.forget()
 
     # -- in and out --------------------------------------------------------------------------
@@ -131,7 +136,7 @@ class Translator:
                 self._consider(word)
         for batch in self._compiler.take():
             self.put_in(batch)
-        if self._reports and len(self._asked) < self._outstanding:
+        if self._ripe and len(self._asked) < self._outstanding:
             self._ask()
 
     def _consider(self, word: int) -> None:
@@ -145,20 +150,22 @@ class Translator:
                 self._add_entries(region)
                 return
         if not self._recall(word):
-            self._reports[word] += 1
+            reports = self._reports[word] = self._reports[word] + 1
+            if reports >= self._patience:
+                self._ripe[word] = reports
 
     def _ask(self) -> None:
         """Have the hottest compiled, a few at a time: by and by others become the hottest."""
         room = self._outstanding - len(self._asked)
-        wanted = [word for word, reports in self._reports.most_common(room) if reports >= self._patience]
-        counters = self._tables.counters() if wanted else b""
+        counters = self._tables.counters()
         requests = []
-        for word in wanted:
-            del self._reports[word]
+        for word in nlargest(room, self._ripe, key=self._ripe.__getitem__):
+            del self._ripe[word], self._reports[word]
             captured = self._capture(word)
             if captured is not None:
                 pages, self._asked[word] = captured
-                requests.append(Request(word, pages, counters, self._threshold))
+                known = frozenset(entry & ~1 for entry in self._words if entry & -PAGE_SIZE in pages)
+                requests.append(Request(word, pages, counters, self._threshold, known))
         if requests:
             self.statistics["asked"] += len(requests)
             self._compiler.submit(requests)
@@ -172,6 +179,7 @@ class Translator:
             physical = self._locate(made.pages)
             if physical is not None and self.install(made, physical):
                 self.statistics["recalled"] += 1
+                self._tell_compiled(made, 0.0)
                 return True
         return False
 
@@ -219,10 +227,18 @@ class Translator:
         self.compile_seconds += batch.seconds
         asked = {request.word: self._asked.pop(request.word, None) for request in batch.requests}
         self._refused |= asked.keys() - {made.word for made in batch.made}
+        size = sum(len(made.native) for made in batch.made)
         for made in batch.made:
             physical = asked[made.word]
-            if physical is not None:
-                self.install(made, physical)
+            if physical is not None and self.install(made, physical):
+                self._tell_compiled(made, batch.seconds * len(made.native) / size)
+
+    def _tell_compiled(self, made: Made, seconds: float) -> None:
+        listener = self._cpu.translation_listener
+        if listener is not None:
+            pc, guest = made.word & ~1, sum(len(code) for _, code in made.code)
+            listener.translated(pc, made.instructions, thumb=bool(made.word & 1))
+            listener.compiled(pc, guest, len(made.native), round(seconds * 1e6))
 
     def _ranges(self, made: Made, physical: dict[int, int]) -> list[tuple[int, int]] | None:
         """Where the code is in physical memory, if it is there unchanged."""
@@ -261,8 +277,6 @@ class Translator:
         for start, length in ranges:
             self._by_page.setdefault(start & -PAGE_SIZE, set()).add(region)
             self._mark(start, length)
-        if self.on_event is not None:
-            self.on_event("compile", made)
         return True
 
     def _add_entries(self, region: Installed) -> None:
@@ -275,7 +289,7 @@ class Translator:
             self._write_tags[:] = self._no_tags
         self._tables.mark_words(start, length, True)
 
-    def _take_out(self, region: Installed) -> None:
+    def _take_out(self, region: Installed, *, storing: bool = False) -> None:
         if region not in self._installed:
             return
         self._installed.remove(region)
@@ -301,13 +315,21 @@ class Translator:
                 del self._by_page[page]
                 self._tables.mark_page(page, False)
         self._memory.release(region.address, len(region.made.native))
-        if self.on_event is not None:
-            self.on_event("invalidate", region.made)
+        listener = self._cpu.translation_listener
+        if listener is not None:
+            for start, length in region.ranges:
+                listener.invalidated(start, length, storing=storing)
 
     # -- what makes code go ------------------------------------------------------------------
 
-    def written(self, physical: int, length: int) -> None:
-        """Memory was or is about to be written: code that was made from it goes."""
+    def _stored(self, physical: int, length: int) -> None:
+        try:
+            self.written(physical, length, storing=True)
+        except BaseException as error:  # it cannot pass through generated code
+            self._cpu.keep_error(error)
+
+    def written(self, physical: int, length: int, *, storing: bool = False) -> None:
+        """Memory was or is about to be written, by the CPU with ``storing``: code made from it goes."""
         end = physical + length
         for page in range(physical & -PAGE_SIZE, end, PAGE_SIZE):
             regions = self._by_page.get(page)
@@ -319,7 +341,7 @@ class Translator:
                 if any(start < end and physical < start + size for start, size in region.ranges)
             ]
             for region in hit:
-                self._take_out(region)
+                self._take_out(region, storing=storing)
             if hit:
                 self._written[page] += 1
                 if self._written[page] >= _UNSTABLE_AFTER:
@@ -330,9 +352,8 @@ class Translator:
         """Memory or what is watched may be another: code that no longer holds goes."""
         for region in list(self._installed):
             pieces = zip(region.made.code, region.ranges, strict=True)
-            if any(self._read(place, length) != code for (_, code), (place, length) in pieces):
-                self._take_out(region)
-            elif self._is_watched(region.made, region.ranges):
+            same = all(self._read(place, length) == code for (_, code), (place, length) in pieces)
+            if not same or self._is_watched(region.made, region.ranges):
                 self._take_out(region)
 
     def _is_watched(self, made: Made, ranges: list[tuple[int, int]]) -> bool:
@@ -348,6 +369,16 @@ class Translator:
         """Take all code out."""
         for region in list(self._installed):
             self._take_out(region)
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of native code in use."""
+        return self._memory.used
+
+    @property
+    def waiting(self) -> int:
+        """How many addresses are with the compiler."""
+        return len(self._asked)
 
     @property
     def regions(self) -> list[Installed]:
