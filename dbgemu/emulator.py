@@ -12,7 +12,7 @@ from dbgemu.errors import OptionError
 from dbgemu.host import serial_link
 from dbgemu.host.backend import Chardev, ChardevEvent
 from dbgemu.host.chardev import ChardevSpec, open_chardev
-from dbgemu.host.flash_image import open_nand_image, open_nor_image
+from dbgemu.host.flash_image import open_eeprom_image, open_nand_image, open_nor_image
 from dbgemu.host.iothread import IoThread
 from dbgemu.host.shutdown import End
 from dbgemu.machine import Machine
@@ -21,6 +21,8 @@ from dbgemu.option_semihosting import SemihostingOptions
 from dbgemu.option_values import SymbolSource
 from dbgemu.options import Options
 from dbgemu.target.boot import STEPPINGSTONE_SIZE, BootPlan, plan_boot
+from dbgemu.target.chips.at24c08 import SIZE as EEPROM_SIZE
+from dbgemu.target.chips.dm9000 import DEFAULT_ADDRESS
 from dbgemu.target.chips.nor_flash import NorFlash
 from dbgemu.target.mini2440 import BootSwitch, Mini2440
 
@@ -109,6 +111,7 @@ class Emulator(FrontEnd):
         self.session = DebugSession(self.machine)
         self.services = EmulatorServices(options, self.session)
         enter(self.services.close)
+        self.services.media.start(options.drives, options.usb_devices)
         self.monitor = Monitor(self.session, self.services)
         self.services.on_terminal = self.monitor.tell_standard_error
         self.session.attach(self)
@@ -123,9 +126,15 @@ class Emulator(FrontEnd):
             self.services.serve_gdb_at(options.gdb)
         enter(self.services.stop_gdb)
         self._connect()
+        if options.audio.driver != "none":
+            self._connect_audio()
+        self.services.prepare_network(self.io, self.rtc_start)
+        enter(self.services.close_network)
         if options.semihosting_options is not None:
             self._serve_semihosting(options.semihosting_options)
         enter(self.session.close)
+        if any(spec.kind != "none" for spec in options.displays):
+            self._show()
         if options.loadvm is not None:
             self.services.load_at_start(options.loadvm)
         if options.trace:
@@ -140,24 +149,37 @@ class Emulator(FrontEnd):
         options, enter = self.options, self._resources.callback
         #: in seconds since 1970
         self.rtc_start = options.rtc.seconds()
-        nand = nor = None
+        nand = nor = eeprom = None
         if options.mtdblock is not None:
             nand = open_nand_image(options.mtdblock, options.nand, snapshot=options.snapshot)
             enter(nand.close)
         if options.pflash is not None:
             nor = open_nor_image(options.pflash, NorFlash.size, snapshot=options.snapshot)
             enter(nor.close)
+        if options.eeprom is not None:
+            eeprom = open_eeprom_image(options.eeprom, EEPROM_SIZE, snapshot=options.snapshot)
+            enter(eeprom.close)
         board = Mini2440(
             memory_size=options.memory,
             nand_part=options.nand,
             nand_image=nand,
             nor_image=nor,
+            eeprom_image=eeprom,
             boot_switch=boot_switch(options, plan),
             rtc_start=self.rtc_start,
             period_ps=options.clock.period_ps,
+            mac=self._network_address(),
+            panel=options.panel,
         )
         board.boot_plan = plan
         return board
+
+    def _network_address(self) -> bytes:
+        if not self.options.net:
+            return DEFAULT_ADDRESS
+        from dbgemu.option_net import net_plan
+
+        return net_plan(self.options.net).address
 
     # What only some runs need is imported by them: a start is mostly imports.
 
@@ -177,6 +199,14 @@ class Emulator(FrontEnd):
             with suppress(SymbolsError):
                 self.session.symbols.add(kernel)
 
+    def _show(self) -> None:
+        from dbgemu.emulator_display import EmulatorDisplay
+
+        self.display = EmulatorDisplay(
+            self.options.displays, self.session, self.io, name=self.options.name, on_close=self._ended.set
+        )
+        self._resources.callback(self.display.close)
+
     def _start_trace(self) -> None:
         from dbgemu.option_trace import start_trace
 
@@ -187,6 +217,13 @@ class Emulator(FrontEnd):
             command_line=self.options.append,
             rtc_start=self.rtc_start,
         )
+
+    def _connect_audio(self) -> None:
+        from dbgemu.option_audio import open_audio
+
+        backend = open_audio(self.options.audio)
+        self._resources.callback(backend.close)
+        self.machine.board.connect_audio(backend.sink, backend.source, self.options.audio.rate)
 
     def _connect(self) -> None:
         """Open the serial ports and the monitor."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from dbgemu.errors import OptionError
+from dbgemu.media import Media
 from dbgemu.monitor.command import CommandError
 from dbgemu.monitor.services import Connection, Image
 
 if TYPE_CHECKING:
     from dbgemu.debug.session import DebugSession
     from dbgemu.debug.snapshots.book import Snapshots
+    from dbgemu.emulator_network import EmulatorNetwork
     from dbgemu.execution_log import ExecutionLog
     from dbgemu.gdbstub.server import GdbServer
     from dbgemu.host.backend import Chardev
@@ -43,6 +46,11 @@ class EmulatorServices:
         self._server: GdbServer | None = None
         self._io: IoThread | None = None
         self._run_command: Callable[[str], str] = str
+        #: the card slot and the USB
+        self.media = Media(session, snapshot=options.snapshot, drives=options.drives)
+        self._network: EmulatorNetwork | None = None
+        self._network_lock = threading.Lock()
+        self._network_start = 0
         if options.log_file is not None:
             try:
                 self._stream = options.log_file.open("w", buffering=1)
@@ -52,7 +60,8 @@ class EmulatorServices:
         self._log(options.log_items)
 
     def close(self) -> None:
-        """Close the log's file."""
+        """Close the log's file, and the images of what is plugged in."""
+        self.media.close()
         if self._stream is not sys.stderr:
             self._stream.close()
 
@@ -120,12 +129,14 @@ class EmulatorServices:
         files = (
             (board.nand_chip.name, self._options.mtdblock),
             (board.nor.name, self._options.pflash),
+            (board.eeprom.name, self._options.eeprom),
         )
-        return [
+        flash = [
             Image(device, path, path.stat().st_size if path.exists() else 0, self._options.snapshot)
             for device, path in files
             if path is not None
         ]
+        return [*flash, *self.media.images()]
 
     def connections(self) -> Sequence[Connection]:
         """Everything that has a character back end."""
@@ -192,6 +203,42 @@ class EmulatorServices:
             return self.serve_gdb_at(where)
         except OptionError as error:
             raise CommandError(str(error)) from None
+
+    # -- network -----------------------------------------------------------------------------------
+
+    def prepare_network(self, io: IoThread, start: int) -> None:
+        """Make the network, or the one that nobody asked for when the guest first uses it. OptionError."""
+        self._io, self._network_start = io, start
+        if self._options.net:
+            self._make_network()
+            return
+        port = self._session.machine.board.dm9000.port
+
+        def first(frame: bytes) -> None:
+            self._make_network()
+            port.transmit(frame)
+
+        port.transmit = first
+
+    def _make_network(self) -> EmulatorNetwork:
+        from dbgemu.emulator_network import EmulatorNetwork
+        from dbgemu.option_net import net_plan
+
+        with self._network_lock:
+            if self._network is None:
+                plan = net_plan(self._options.net)
+                self._network = EmulatorNetwork(plan, self._session, self._io, start=self._network_start)
+            return self._network
+
+    @property
+    def network(self) -> EmulatorNetwork:
+        """The board's network."""
+        return self._make_network()
+
+    def close_network(self) -> None:
+        """Give up what is on the network."""
+        if self._network is not None:
+            self._network.close()
 
     # -- snapshots ---------------------------------------------------------------------------------
 

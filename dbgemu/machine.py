@@ -145,6 +145,11 @@ class Machine:
         """The guest has switched the chip to SLEEP."""
         return PowerRequest.SLEEP in self._requests
 
+    @property
+    def idle(self) -> bool:
+        """The guest waits for an interrupt."""
+        return self._idle_pc is not None and self._idle_pc == self.cpu.pc
+
     # -- with the lock ---------------------------------------------------------------------------
 
     def reset(self) -> None:
@@ -357,6 +362,7 @@ class Machine:
     def _sleep(self) -> None:
         """Let time pass until something wakes the chip, which then is reset (UM 7-15)."""
         generation = self._generation
+        self.board.power_down()
         while not (
             self._stepping or self._stop_requested or self._catch_requested or self.board.wake_requested()
         ):

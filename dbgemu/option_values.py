@@ -18,7 +18,6 @@ from typing import Literal, NamedTuple
 from dbgemu.errors import OptionError
 from dbgemu.gdbstub.endpoint import parse_endpoint
 from dbgemu.host.chardev import ChardevSpec, parse_chardev
-from dbgemu.target.clock import DEFAULT_PERIOD_PS
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -46,7 +45,8 @@ class RtcBase:
 class ClockRate:
     """How much virtual time an instruction takes, and whether idle time is waited for."""
 
-    period_ps: int = DEFAULT_PERIOD_PS
+    #: of an instruction; None: a period of the core clock, as the guest sets it
+    period_ps: int | None = None
     warp: bool = False
 
 
@@ -162,13 +162,14 @@ def rtc_base(argument: str) -> RtcBase:
 
 
 def clock_rate(argument: str) -> ClockRate:
-    """``shift=N`` (an instruction takes 2**N ns) or ``shift=auto`` (405 MHz); ``sleep=off`` warps."""
-    period, warp = DEFAULT_PERIOD_PS, False
+    """``shift=N`` (an instruction takes 2**N ns) or ``auto`` (as the core clock); ``sleep=off`` warps."""
+    period: int | None = None
+    warp = False
     for part in argument.split(","):
         key, _, value = part.rpartition("=")
         match key or "shift", value:
             case "shift", "auto":
-                period = DEFAULT_PERIOD_PS
+                period = None
             case "shift", shift if shift.isdecimal() and int(shift) <= 10:
                 period = 1000 << int(shift)
             case "shift", shift:
@@ -190,12 +191,6 @@ def guest_name(argument: str) -> str:
     if not name or "," in name or "=" in name:
         raise OptionError(f"'{argument}' is not understood: write the machine's name, without '=' or ','")
     return name
-
-
-def no_display(argument: str) -> None:
-    """``none``: all that there is."""
-    if argument != "none":
-        raise OptionError(f"this version does not have a display, so it cannot be '{argument}', only none")
 
 
 def character_device(argument: str) -> ChardevSpec:

@@ -11,17 +11,25 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from textwrap import fill
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dbgemu import __version__
+from dbgemu import __version__, option_drive
 from dbgemu import option_values as value
 from dbgemu.errors import OptionError
 from dbgemu.host.chardev import FORMS, ChardevSpec, parse_chardev
+from dbgemu.option_audio import AudioOptions, audio_help, audio_options
+from dbgemu.option_display import DisplaySpec, display, panel, panel_help, vnc
+from dbgemu.option_drive import Drive, PluggedDevice
+from dbgemu.option_nand import nand_chip
 from dbgemu.option_semihosting import SemihostingOptions, semihosting_config
 from dbgemu.option_trace import trace_help, trace_option
 from dbgemu.option_values import ClockRate, RtcBase, SymbolSource
 from dbgemu.options_refused import MEANINGLESS, MISSING, refusal
+from dbgemu.target.chips.lcd_panel import DEFAULT_MODEL, PanelModel
 from dbgemu.target.chips.nand_parts import DEFAULT_PART, PARTS, NandPart
+
+if TYPE_CHECKING:
+    from dbgemu.option_net import NetSpec
 
 SERIAL_PORTS = 3
 
@@ -50,16 +58,23 @@ class Options:
     append: str = ""
     mtdblock: Path | None = None
     pflash: Path | None = None
+    eeprom: Path | None = None
     nand: NandPart = DEFAULT_PART
+    drives: tuple[Drive, ...] = ()
+    usb_devices: tuple[PluggedDevice, ...] = ()
     snapshot: bool = False
     loadvm: str | None = None
     snapshots: Path = Path()
     serial: tuple[ChardevSpec, ...] = ()
     monitor: ChardevSpec | None = None
+    net: tuple[NetSpec, ...] = ()
     nographic: bool = False
+    panel: PanelModel = DEFAULT_MODEL
+    displays: tuple[DisplaySpec, ...] = ()
     gdb: str | None = None
     stopped: bool = False
     symbols: tuple[SymbolSource, ...] = ()
+    audio: AudioOptions = field(default_factory=AudioOptions)
     trace_dir: Path | None = None
     trace: tuple[str, ...] = ()
     semihosting: bool = False
@@ -162,14 +177,39 @@ _LOGS = "Log items (comma separated):\n" + "\n".join(f"{k:<15} {v}" for k, v in 
 
 _machine = _answering(_MACHINES, value.machine_type)
 _nand_name = value.one_of(PARTS, "a NAND chip")
-_nand = _answering(_NANDS, lambda argument: PARTS[_nand_name(argument)])
+_nand = _answering(_NANDS, lambda argument: nand_chip(argument, _nand_name))
 
+
+
+_audio = _answering(audio_help(), audio_options)
+
+
+_panel = _answering(panel_help(), panel)
 
 
 def _trace(argument: str) -> str:
     if argument in ("?", "help"):
         raise _Answer(trace_help())
     return trace_option(argument)
+
+
+def _net(option: str) -> Callable[[str], NetSpec]:
+    """The converter of one of the network's options, whose module few runs need."""
+
+    def convert(argument: str) -> NetSpec:
+        from dbgemu import option_net
+
+        if argument in ("?", "help"):
+            raise _Answer(option_net.help_text())
+        converters = {
+            "net": option_net.net,
+            "netdev": option_net.netdev,
+            "nic": option_net.nic,
+            "object": option_net.net_object,
+        }
+        return converters[option](argument)
+
+    return convert
 
 
 #: headings and, under each, its options
@@ -196,7 +236,14 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("append", "TEXT", "the kernel's command line", "append", value.text),
         Row("mtdblock", "FILE", "the NAND flash's image; boots from it", "mtdblock", value.existing_file),
         Row("pflash", "FILE", "the NOR flash's image; boots from it", "pflash", value.existing_file),
-        Row("nand", "PART", "the NAND chip (? lists them; default: K9F1208)", "nand", _nand),
+        Row("eeprom", "FILE", "the I2C EEPROM's image, made when there is none", "eeprom", value.file_or_new),
+        Row(
+            "nand",
+            "PART[,bad=N+N]",
+            "the NAND chip (? lists them), bad blocks",
+            "nand",
+            _nand,
+        ),
         Row("snapshot", "", "leave the image files as they are", "snapshot", _flag),
         Row("demo", "", "boot the built-in demo firmware", "demo", _flag),
         Row("loadvm", "NAME", "start in a state that savevm saved", "loadvm", value.text),
@@ -206,7 +253,45 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row("serial", "DEV", "connect a serial port (up to 3 times)", "serial", value.character_device, True),
         Row("monitor", "DEV", "connect the monitor", "monitor", value.character_device),
         Row("nographic", "", "serial port and monitor share the terminal", "nographic", _flag),
-        Row("display", "none", "no display", "", value.no_display),
+        Row("audiodev", "DRV,K=V,...", "where sound goes (help tells more)", "audio", _audio),
+        Row("display", "KIND", "show the screen: none, sdl (a window), vnc=:N", "displays", display, True),
+        Row("sdl", "", "the same as -display sdl", "displays", lambda _: display("sdl"), True),
+        Row("vnc", "[HOST]:N", "the same as -display vnc=...: port 5900 + N", "displays", vnc, True),
+        Row("panel", "PANEL", "the LCD panel (? lists them; default: auto)", "panel", _panel),
+    ),
+    "Media, and what is plugged in": (
+        Row("sd", "FILE", "the image of an SD card in the slot", "drives", option_drive.sd_image, True),
+        Row(
+            "drive",
+            "file=FILE,...",
+            "an image; if= says where: sd, mtd, pflash, none",
+            "drives",
+            option_drive.drive,
+            True,
+        ),
+        Row("usb", "", "the board has USB always, so this does nothing", "", _flag),
+        Row(
+            "usbdevice",
+            "KIND",
+            "plug in disk:FILE, keyboard, mouse or tablet",
+            "usb_devices",
+            option_drive.usb_device,
+            True,
+        ),
+        Row(
+            "device",
+            "KIND,...",
+            "plug in usb-storage, usb-kbd, usb-mouse, usb-tablet",
+            "usb_devices",
+            option_drive.device,
+            True,
+        ),
+    ),
+    "Network": (
+        Row("net", "KIND[,K=V,...]", "where the cable leads (help tells more)", "net", _net("net"), True),
+        Row("nic", "KIND[,K=V,...]", "the same, with the card's address in it", "net", _net("nic"), True),
+        Row("netdev", "KIND,id=ID,...", "the same, for -net nic,netdev=ID", "net", _net("netdev"), True),
+        Row("object", "filter-dump,...", "write the network's frames to a file", "net", _net("object"), True),
     ),
     "Debugging": (
         Row("gdb", "DEV", "serve GDB at tcp:HOST:PORT or unix:PATH", "gdb", value.gdb_server),
@@ -251,7 +336,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row(
             "icount",
             "shift=N|auto",
-            "an instruction takes 2**N ns (auto: 2.469 ns)",
+            "an instruction takes 2**N ns (auto: a core clock)",
             "clock",
             value.clock_rate,
         ),
@@ -308,6 +393,7 @@ def parse_command_line(arguments: Sequence[str]) -> Options:
                 found[row.field] = converted
     except _Answer as answer:
         return Options(answer=str(answer))
+    option_drive.place(found)
     options = Options(**found)
     _check_together(options)
     return options
@@ -356,6 +442,10 @@ def _check_together(options: Options) -> None:
         raise OptionError("-semihosting-dir is for the guest's semihosting calls: add -semihosting")
     if options.semihosting and not options.semihosting_options:
         raise OptionError("-semihosting cannot be used with enable=off in -semihosting-config")
+    if options.net:
+        from dbgemu.option_net import net_plan
+
+        net_plan(options.net)
     if options.demo and options.kernel:
         raise OptionError("-demo boots firmware of its own, so it cannot be used with -kernel")
 

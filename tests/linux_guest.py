@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from dbgemu.host.flash_image import open_nand_image
@@ -36,7 +37,14 @@ def guest_folder() -> Path:
 class LinuxGuest:
     """A machine with Linux on it, run only while a test waits for something: always the same."""
 
-    def __init__(self, *, append: str = COMMAND_LINE, nand: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        append: str = COMMAND_LINE,
+        nand: Path | None = None,
+        prepare: Callable[[Mini2440], None] = lambda board: None,
+    ) -> None:
+        """``prepare`` gets the board before it starts: to plug something in."""
         folder = guest_folder()
         image = open_nand_image(nand, DEFAULT_PART) if nand is not None else None
         board = Mini2440(rtc_start=RTC_START, nand_image=image)
@@ -47,6 +55,7 @@ class LinuxGuest:
             command_line=append,
             initrd=(folder / "initramfs.cpio.gz").read_bytes(),
         )
+        prepare(board)
         self.machine = Machine(board, warp=True)
         self.uart = board.uarts[0]
         self.uart.on_transmit = self._transmitted

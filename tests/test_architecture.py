@@ -22,6 +22,7 @@ BELOW = {
     "monitor": {"errors", "trace", "debug", "machine", "engine", "target", "host"},
     "gdbstub": {"errors", "debug", "machine", "engine", "target"},
     "demo": {"errors", "target"},
+    "image": {"errors", "debug", "target", "host"},
 }
 
 

@@ -178,7 +178,7 @@ def test_the_svd_file_has_every_register_and_only_identifiers(monitor: Monitor, 
         assert name.text.isidentifier() or name.text.replace("_", "").isalnum()
     peripherals = {each.findtext("name"): each for each in root.iter("peripheral")}
     for name, device in monitor.session.machine.board.devices.items():
-        if not device.registers:
+        if not device.registers or name == "uda1341":  # whose registers are on the L3 bus
             continue
         element = peripherals[name]
         if "derivedFrom" in element.attrib:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbgemu.target.block import MemoryMedium
 from dbgemu.target.bus import Bus
 from dbgemu.target.chips.at24c08 import At24c08
 from dbgemu.target.chips.dm9000 import DM9000E, PORTS, Dm9000
@@ -26,6 +27,9 @@ from dbgemu.target.s3c2440.sdi import Sdi
 from dbgemu.target.s3c2440.spi import Spi
 from dbgemu.target.s3c2440.usb_device import UsbDevice
 from dbgemu.target.s3c2440.usb_host import UsbHost
+from dbgemu.target.usb.hid import UsbKeyboard
+from dbgemu.target.usb.mass_storage import UsbStorage
+from dbgemu.target.usb.wire import Packet
 
 Lines = dict[str, Line]
 Maker = Callable[[VirtualClock, Lines], Device]
@@ -37,6 +41,52 @@ def dma_with_memory(clock: VirtualClock, lines: dict[str, Line]) -> Dma:
     return Dma("dma", bus=bus, clock=clock, clocks=FixedClocks(), interrupts=[lines["a"]] * 4)
 
 
+def lcd_with_memory(clock: VirtualClock, lines: Lines) -> Device:
+    bus = Bus()
+    bus.map(0, Memory("ram", 4 << 20))
+    return LcdController("lcd", clock=clock, clocks=FixedClocks(), interrupt=lines["a"], bus=bus)
+
+
+def usb_host_with_memory(clock: VirtualClock, lines: Lines) -> Device:
+    bus = Bus()
+    bus.map(0, Memory("ram", 4096))
+    host = UsbHost("ohci", clock=clock, interrupt=lines["a"], bus=bus)
+    host.plug(UsbStorage("stick", MemoryMedium(8192)))
+    host.plug(UsbKeyboard("keyboard", clock=clock))
+    return host
+
+
+class Answers:
+    """An AC97 codec without a state."""
+
+    def read(self, offset: int, size: int) -> int:
+        return offset * 0x101
+
+    def peek(self, offset: int, size: int) -> int:
+        return 48000 if offset in (0x2C, 0x32) else offset * 0x101
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        pass
+
+    def reset(self) -> None:
+        pass
+
+    def play(self, rate: int, channels: int, samples: bytes) -> None:
+        pass
+
+    def record(self, rate: int, channels: int, frames: int) -> bytes:
+        return b"\x12\x34" * (channels * frames)
+
+    def stop(self) -> None:
+        pass
+
+
+def ac97_with_codec(clock: VirtualClock, lines: Lines) -> Device:
+    ac97 = Ac97("ac97", clock=clock, interrupt=lines["a"])
+    ac97.attach(Answers())
+    return ac97
+
+
 def i2c_with_eeprom(clock: VirtualClock, lines: Lines) -> Device:
     i2c = I2c("i2c", clock=clock, clocks=FixedClocks(), interrupt=lines["a"])
     i2c.attach(At24c08("eeprom", clock=clock))
@@ -45,34 +95,36 @@ def i2c_with_eeprom(clock: VirtualClock, lines: Lines) -> Device:
 
 def ethernet(revision: int) -> Maker:
     def make(clock: VirtualClock, lines: Lines) -> Device:
-        chip = Dm9000("dm9000", clock=clock, interrupt=lines["a"], revision=revision)
-        chip.transmit = lambda frame: None
-        return chip
+        return Dm9000("dm9000", clock=clock, interrupt=lines["a"], revision=revision)
 
     return make
 
 
 BLOCKS: dict[str, Maker] = {
-    "ac97": lambda clock, lines: Ac97("ac97"),
+    "ac97": ac97_with_codec,
     "adc": lambda clock, lines: Adc(
         "adc", clock=clock, clocks=FixedClocks(), conversion_done=lines["a"], pen_moved=lines["b"]
     ),
     "at24c08": lambda clock, lines: At24c08("eeprom", clock=clock),
-    "camif": lambda clock, lines: Camera("camif"),
+    "camif": lambda clock, lines: Camera(
+        "camif",
+        clock=clock,
+        codec_done=lines["a"],
+        preview_done=lines["b"],
+        write_memory=lambda address, data: None,
+    ),
     "dm9000a": ethernet(0x19),
     "dm9000e": ethernet(DM9000E),
     "dma": dma_with_memory,
     "i2c": i2c_with_eeprom,
-    "iis": lambda clock, lines: I2s("iis", clock=clock, clocks=FixedClocks()),
-    "lcd": lambda clock, lines: LcdController("lcd", clock=clock, clocks=FixedClocks(), interrupt=lines["a"]),
-    "ohci": lambda clock, lines: UsbHost(
-        "ohci", clock=clock, interrupt=lines["a"], write_memory=lambda address, data: None
-    ),
+    "iis": lambda clock, lines: I2s("iis", clock=clock, clocks=FixedClocks(), codec=Answers()),
+    "lcd": lcd_with_memory,
+    "ohci": usb_host_with_memory,
     "sdi": lambda clock, lines: Sdi("sdi", clock=clock, clocks=FixedClocks(), interrupt=lines["a"]),
     "spi": lambda clock, lines: Spi(
         "spi", clock=clock, clocks=FixedClocks(), interrupts=(lines["a"], lines["b"])
     ),
-    "udc": lambda clock, lines: UsbDevice("udc", interrupt=lines["a"]),
+    "udc": lambda clock, lines: UsbDevice("udc", clock=clock, interrupt=lines["a"]),
 }
 
 ACTIONS = ("write",) * 6 + ("read",) * 3 + ("wait", "outside")
@@ -83,13 +135,53 @@ def from_outside(device: Device, random: Random) -> None:
     match device:
         case Dm9000():
             device.receive(random.randbytes(random.randrange(1600)))
-            device.set_cable(random.random() < 0.7)
+            device.port.receive(random.randbytes(random.randrange(1600)))
+            device.port.set_link(random.random() < 0.7)
+        case Camera():  # sizes that make sense, and a test pattern
+            for offset, value in ((0x00, 16 << 16 | 8), (0x48, 8 << 16 | 8), (0x7C, 4 << 16 | 4)):
+                device.write(offset, 4, value | random.getrandbits(2) << 14)
+            for offset, value in ((0x58, 0x8000), (0x8C, 0x8000), (0x08, 1 << 27), (0xA0, 7 << 29)):
+                device.write(offset, 4, value)
+        case I2s():  # everything on
+            device.write(0x04, 4, 0xC8)
+            device.write(0x0C, 4, 0xF000)
+            device.write(0x00, 4, random.choice((0x01, 0x33)))
+        case Ac97():  # the link is up
+            device.write(0x00, 4, 0xC | random.getrandbits(6) << 8)
+        case UsbHost():
+            keyboard = device.plugged[1]
+            if isinstance(keyboard, UsbKeyboard):
+                keyboard.tap(random.randrange(256), 1 << random.randrange(20))
+        case LcdController():
+            frame = device.frame() if random.random() < 0.05 else None
+            assert frame is None or len(frame.rgb) == 3 * frame.width * frame.height
         case Adc():
             device.inputs[random.randrange(8)] = random.randrange(1024)
             if random.random() < 0.5:
                 device.touch(random.randrange(1024), random.randrange(1024))
             else:
                 device.release()
+        case UsbDevice():
+            usb_event(device, random.randrange(8), random)
+
+
+def usb_event(device: UsbDevice, kind: int, random: Random) -> None:
+    """A host does something on the bus."""
+    endpoint, address = random.randrange(5), random.choice((device.address, random.randrange(128)))
+    match kind:
+        case 0:
+            device.setup(address, random.randbytes(8))
+        case 1 | 2:
+            packet = Packet(random.randrange(2), random.randbytes(random.randrange(140)))
+            device.give(address, endpoint, packet)
+        case 3 | 4:
+            device.take(address, endpoint)
+        case 5:
+            device.signal_reset(random.randrange(2))
+        case 6:
+            random.choice((device.start_frames, device.stop_frames))()
+        case _:
+            device.signal_resume()
 
 
 class Rig:
@@ -152,7 +244,19 @@ def plain_state(device: Device) -> dict[str, object]:
             found[name] = plain_state(value)
         elif isinstance(value, int | str | bytes | bytearray | list | dict | tuple | type(None)):
             found[name] = value
-    for name in ("_by_offset", "_at_index", "_readers", "_writers", "_timers", "_ports", "bus", "interrupts"):
+    for name in (
+        "_by_offset",
+        "_at_index",
+        "_readers",
+        "_writers",
+        "_memo",
+        "plugged",
+        "_timers",
+        "_ports",
+        "bus",
+        "interrupts",
+        "dma",
+    ):
         found.pop(name, None)
     return found
 

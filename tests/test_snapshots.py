@@ -345,14 +345,14 @@ def test_linux_goes_on_in_another_process(linux_at_its_prompt: tuple[Path, str])
 
 
 #: attributes of devices that are plain data and yet not saved: what the board is made of, ...
-FIXED = {"name", "om", "crystal", "port", "tclk", "revision", "transmit", "on_change", "devices"}
-FIXED |= {"_backing", "_by_offset", "_card", "_cycles", "_initial", "_timers"}
+FIXED = {"name", "om", "crystal", "port", "tclk", "revision", "transmit", "on_change", "devices", "codec", "source"}
+FIXED |= {"_backing", "_by_offset", "_keeper", "_card", "_cycles", "_initial", "_timers"}
 #: ... what follows from registers, lines and clocks, and is worked out by load (nand's _selected too), ...
 DERIVED = {
     "clkpwr": {"armclk", "camclk", "fclk", "hclk", "mpll", "pclk", "uclk", "upll"},
     "gpio": {"_falling", "_held", "_high", "_low", "_rising", "_sensitive"},
     "nand": {"_selected"},
-    "ohci": {"_frame_timer"},
+    "ohci": {"_memo"},
     "uart": {"_capacity", "_data_mask", "_rx_limit", "_rx_mode", "_rx_runs", "_rx_timeout", "_rx_trigger"}
     | {"_tx_full_ns", "_tx_mode", "_tx_plain", "_tx_stands", "_tx_trigger", "_tx_trigger_ns"},
 }

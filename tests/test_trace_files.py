@@ -116,9 +116,9 @@ def test_reading_begins_anywhere(whole: Path) -> None:
     [
         (b"", "it is no trace: it does not begin as one"),
         (b"\x7fELF" + bytes(100), "it is no trace: it does not begin as one"),
-        (b"dbgtrace1\n\x1a\n\0\0\0", "the trace ends within its header"),
-        (b"dbgtrace1\n\x1a\n\0\0\0" + struct.pack("<II", 1 << 30, 0), "the header of the trace is damaged"),
-        (b"dbgtrace1\n\x1a\n\0\0\0" + struct.pack("<II", 100, 0) + b"{}", "the trace ends within its header"),
+        (b"dbgtrace2\n\x1a\n\0\0\0", "the trace ends within its header"),
+        (b"dbgtrace2\n\x1a\n\0\0\0" + struct.pack("<II", 1 << 30, 0), "the header of the trace is damaged"),
+        (b"dbgtrace2\n\x1a\n\0\0\0" + struct.pack("<II", 100, 0) + b"{}", "the trace ends within its header"),
     ],
 )
 def test_what_is_no_trace_is_refused_in_a_sentence(data: bytes, message: str, tmp_path: Path) -> None:

@@ -115,25 +115,44 @@ def read_page(chip: NandFlash, number: int) -> Page:
     part = chip.part
     if not 0 <= number < part.pages:
         raise IndexError(f"{part.name} has pages 0 to {part.pages - 1}, not {number}")
-    raw = chip.read_raw_page(number)
+    return page_of(part, number, chip.read_raw_page(number))
+
+
+def page_of(part: NandPart, number: int, raw: bytes) -> Page:
+    """Page ``number`` of a chip that holds ``raw`` there, main and spare bytes."""
     main, spare = raw[: part.page_size], raw[part.page_size :]
     return Page(part, number, main, spare, tuple(_steps(part, main, spare)))
 
 
-def _steps(part: NandPart, main: bytes, spare: bytes) -> Iterator[Step]:
+def code_of(part: NandPart, main: bytes) -> tuple[int, bytes]:
+    """The code for a page's main data, and the spare byte that it begins at."""
+    length, place = _arrangement(part)
+    pieces = (main[start : start + length] for start in range(0, part.page_size, length))
+    return place, b"".join(_compute(piece).to_bytes(_CODE, "little") for piece in pieces)
+
+
+def _arrangement(part: NandPart) -> tuple[int, int]:
+    """How many bytes have a code together, and where in the spare bytes the first code is."""
     length = 256 if part.large_page else 512
-    count = part.page_size // length
-    place = part.spare_size - _CODE * count if part.large_page else 0
-    for index in range(count):
+    return length, part.spare_size - _CODE * (part.page_size // length) if part.large_page else 0
+
+
+def _compute(data: bytes) -> int:
+    engine = EccEngine(_LINES)
+    engine.feed(data)
+    return _LAYOUT.code(engine)
+
+
+def _steps(part: NandPart, main: bytes, spare: bytes) -> Iterator[Step]:
+    length, place = _arrangement(part)
+    for index in range(part.page_size // length):
         offset = index * length
         stored = int.from_bytes(spare[place + _CODE * index :][:_CODE], "little")
         yield _check(offset, main[offset : offset + length], stored)
 
 
 def _check(offset: int, data: bytes, stored: int) -> Step:
-    engine = EccEngine(_LINES)
-    engine.feed(data)
-    computed = _LAYOUT.code(engine)
+    computed = _compute(data)
     if stored == _LAYOUT.full and not data.strip(b"\xff"):
         return Step(offset, len(data), Ecc.BLANK, stored, computed)
     if stored == computed:

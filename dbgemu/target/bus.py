@@ -11,6 +11,7 @@ from dbgemu.target.device import Device, Reader, Writer
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.memory import Memory
 from dbgemu.target.registers import Register
+from dbgemu.target.stream import Port
 
 PAGE = 4096
 
@@ -60,6 +61,8 @@ class Bus:
         self._readers: dict[int, Reader] = {}
         self._writers: dict[int, Writer] = {}
         self._sized_readers: dict[int, Reader] = {}
+        #: the registers that need not be asked for each access, by the physical address of their page
+        self.ports: dict[int, list[Port]] = {}
 
     def map(
         self,
@@ -98,6 +101,20 @@ class Bus:
         else:  # no dispatch to make anew: a flash does this for each word it programs
             self._notify()
         return new
+
+    def register_stream(self, address: int, port: Port) -> None:
+        """``port`` serves the register at physical ``address``: see :mod:`dbgemu.target.stream`.
+
+        ValueError when another does.
+        """
+        ports = self.ports.setdefault(address & -PAGE, [])
+        if any(other.address == address for other in ports):
+            raise ValueError(f"there is a port for the register at 0x{address:08x} already")
+        port.address = address
+        if ports:
+            port.follow(ports[-1])
+        ports.append(port)
+        self._notify()
 
     def _changed(self) -> None:
         """Make the dispatch anew."""

@@ -1,4 +1,4 @@
-"""Virtual time: executed instructions times a fixed period, plus the time skipped while idle.
+"""Virtual time: executed instructions times the core clock's period, plus the time skipped while idle.
 
 Every device takes its time from here, so two runs with the same inputs are identical to the
 instruction. Times are integers in nanoseconds since power-on; nothing here looks at the host's clock.
@@ -12,6 +12,8 @@ from fractions import Fraction
 from typing import Protocol
 
 NS_PER_SECOND = 1_000_000_000
+
+PS_PER_SECOND = 1_000_000_000_000
 
 #: One instruction a core clock at 405 MHz, the FCLK a mini2440's bootloader sets, in picoseconds.
 DEFAULT_PERIOD_PS = 2469
@@ -53,8 +55,8 @@ class VirtualClock:
     def __init__(self, period_ps: int = DEFAULT_PERIOD_PS) -> None:
         self.period_ps = period_ps
         self._skipped = 0
-        #: called with :attr:`skipped` after each change, for traces
-        self.on_skip: Callable[[int], None] | None = None
+        #: called after each change of :attr:`skipped` and :attr:`period_ps`, for traces
+        self.on_change: Callable[[], None] | None = None
         self._source: InstructionSource = _Stopped()
         self._queue: list[tuple[int, int, Timer]] = []
         self._sequence = 0
@@ -71,8 +73,24 @@ class VirtualClock:
 
     @property
     def skipped(self) -> int:
-        """Part of :attr:`now`, in ns, that passed without executing instructions."""
+        """What is to be added to all instructions times :attr:`period_ps` for :attr:`now`, in ns.
+
+        The time that passed without executing instructions, as long as the period does not change; then
+        also what earlier instructions took more, or less: it may be below 0.
+        """
         return self._skipped
+
+    def set_period(self, period_ps: int) -> None:
+        """Let an instruction take ``period_ps`` (> 0) from now on; :attr:`now` does not jump."""
+        if period_ps <= 0:
+            raise ValueError(f"an instruction cannot take {period_ps} ps: it takes some time")
+        if period_ps != self.period_ps:
+            now = self.now
+            self.period_ps = period_ps
+            self._skipped = now - self._source.instruction_count() * period_ps // 1000
+            if self.on_change is not None:
+                self.on_change()
+            self._source.deadline_changed()
 
     def skip(self, duration: int) -> None:
         """Let ``duration`` ns (>= 0) pass without executing instructions.
@@ -83,8 +101,8 @@ class VirtualClock:
             raise ValueError(f"time cannot be skipped by {duration} ns: it only moves forward")
         if duration:
             self._skipped += duration
-            if self.on_skip is not None:
-                self.on_skip(self._skipped)
+            if self.on_change is not None:
+                self.on_change()
             self._source.deadline_changed()
 
     def skip_to(self, time: int) -> None:

@@ -7,17 +7,23 @@ from enum import Enum
 from typing import Any
 
 from dbgemu.target.arm.state import Mode
+from dbgemu.target.audio import AudioSink, AudioSource
+from dbgemu.target.audio_mixer import AudioMixer
 from dbgemu.target.boot import BootPlan
 from dbgemu.target.bus import Bus
 from dbgemu.target.chips.at24c08 import At24c08
 from dbgemu.target.chips.buttons_leds import BUTTONS, LEDS, Button, Led
-from dbgemu.target.chips.dm9000 import Dm9000
+from dbgemu.target.chips.buzzer import Buzzer
+from dbgemu.target.chips.dm9000 import DEFAULT_ADDRESS, PORTS, Dm9000
 from dbgemu.target.chips.flash_array import Backing
+from dbgemu.target.chips.lcd_panel import DEFAULT_MODEL, LcdPanel, PanelModel
 from dbgemu.target.chips.nand_flash import NandFlash
 from dbgemu.target.chips.nand_parts import DEFAULT_PART, NandPart
 from dbgemu.target.chips.nor_flash import NorFlash
 from dbgemu.target.chips.sd_slot import SdSlot
-from dbgemu.target.clock import Timer, VirtualClock
+from dbgemu.target.chips.touch_panel import TouchPanel
+from dbgemu.target.chips.uda1341 import Uda1341
+from dbgemu.target.clock import PS_PER_SECOND, Timer, VirtualClock
 from dbgemu.target.device import Device
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
@@ -25,7 +31,7 @@ from dbgemu.target.memory import Memory
 from dbgemu.target.s3c2440.ac97 import Ac97
 from dbgemu.target.s3c2440.adc import Adc
 from dbgemu.target.s3c2440.camera import Camera
-from dbgemu.target.s3c2440.clock_power import ClockPower
+from dbgemu.target.s3c2440.clock_power import WAKE_ALARM, ClockPower
 from dbgemu.target.s3c2440.dma import Dma
 from dbgemu.target.s3c2440.dma_port import DmaPort
 from dbgemu.target.s3c2440.gpio import EINT_LINES, Gpio, ResetCause
@@ -45,9 +51,17 @@ from dbgemu.target.s3c2440.uart_registers import FclkDivider
 from dbgemu.target.s3c2440.usb_device import UsbDevice
 from dbgemu.target.s3c2440.usb_host import UsbHost
 from dbgemu.target.s3c2440.watchdog import Watchdog
+from dbgemu.target.usb.host_model import UsbHostModel
 
 SDRAM_BASE = 0x30000000
 SRAM_SIZE = 4096
+#: the chip's blocks that have no power in SLEEP (S3C2440A UM 7, SLEEP mode)
+OFF_IN_SLEEP = (
+    *("intc", "dma", "lcd", "nand", "camif", "ohci", "udc", "uart0", "uart1", "uart2", "pwm", "wdt"),
+    *("i2c", "iis", "adc", "spi", "sdi", "ac97"),
+)
+#: REFRESH's TREFMD
+SELF_REFRESH = 1 << 22
 DM9000_BASE = 0x20000000  # nGCS4, from 0x300 on
 
 #: What pins are wired to, for people (schematic); LEDs and buttons say so themselves
@@ -73,7 +87,7 @@ WIRED = {
     "GPE14": "I2C SCL",
     "GPE15": "I2C SDA",
     "GPF7": "DM9000 INT",
-    "GPG4": "LCD power",
+    "GPG4": "LCD backlight",
     "GPG8": "SD card detect",
     **{
         f"GPG{n}": f"NAND configuration, {name}"
@@ -106,6 +120,7 @@ class Mini2440:
     """The board without its CPU: what the CPU sees on its bus, and its interrupt lines.
 
     ``on_request`` is told what only the machine can do; ``irq`` and ``fiq`` are the CPU's inputs.
+    An instruction takes ``period_ps``, or a period of the core clock as the guest sets it.
     """
 
     def __init__(
@@ -115,21 +130,28 @@ class Mini2440:
         nand_part: NandPart = DEFAULT_PART,
         nand_image: Backing | None = None,
         nor_image: Backing | None = None,
+        eeprom_image: Backing | None = None,
         boot_switch: BootSwitch = BootSwitch.NOR,
         rtc_start: int = 0,
         period_ps: int | None = None,
+        mac: bytes | None = DEFAULT_ADDRESS,
+        panel: PanelModel = DEFAULT_MODEL,
     ) -> None:
         self.log = GuestLog()
         self.clock = VirtualClock(period_ps) if period_ps else VirtualClock()
+        self._fixed_period = period_ps is not None
         self.bus = Bus(self.log)
         self.boot_switch = boot_switch
         self.boot_plan: BootPlan | None = None
+        #: where the bootloader goes on after a reset that ended SLEEP
+        self._resume_at: int | None = None
         self.on_request: Callable[[PowerRequest], None] = lambda request: None
         self.devices: dict[str, Device] = {}
         self.sdram = Memory("sdram", memory_size)
         self.sram = Memory("sram", SRAM_SIZE)
         self._add_chip_blocks(rtc_start, nand_part, nand_image)
-        self._add_board_parts(nor_image)
+        self._add_board_parts(nor_image, eeprom_image, mac)
+        self._connect_panel(panel)
         self._map_memories()
 
     def _source(self, name: str) -> Line:
@@ -147,10 +169,15 @@ class Mini2440:
         self.memc = MemoryController(om=1 if self.boot_switch is BootSwitch.NOR else 0, log=log)
         self.clkpwr = clocks = ClockPower(
             on_idle=lambda: self.on_request(PowerRequest.IDLE),
-            on_sleep=lambda: self.on_request(PowerRequest.SLEEP),
+            on_sleep=self._sleep_requested,
             log=log,
         )
+        if not self._fixed_period:
+            self._follow_core_clock()
+            clocks.on_change.append(self._follow_core_clock)
         self.gpio = Gpio(eint={line: source(line) for line in EINT_LINES}, log=log)
+        self.gpio.on_eint = self.clkpwr.wake_event
+        source("INT_RTC").connect(lambda level: self.clkpwr.wake_event(WAKE_ALARM if level else 0))
         timer_dma = Line("pwm.DMA")
         self.pwm = PwmTimers(
             clock=clock,
@@ -184,10 +211,8 @@ class Mini2440:
         self.nand = NandController(chip=self.nand_chip, irq=source("INT_NFCON"), log=log)
         self.i2c = I2c("i2c", clock=clock, clocks=clocks, interrupt=source("INT_IIC"), log=log)
         self.sdi = Sdi("sdi", clock=clock, clocks=clocks, interrupt=source("INT_SDI"), log=log)
-        self.usb_host = UsbHost(
-            "ohci", clock=clock, interrupt=source("INT_USBH"), write_memory=self.bus.poke, log=log
-        )
-        self.usb_device = UsbDevice("udc", interrupt=source("INT_USBD"), log=log)
+        self.usb_host = UsbHost("ohci", clock=clock, interrupt=source("INT_USBH"), bus=self.bus, log=log)
+        self.usb_device = UsbDevice("udc", clock=clock, interrupt=source("INT_USBD"), log=log)
         self.adc = Adc(
             "adc",
             clock=clock,
@@ -196,10 +221,21 @@ class Mini2440:
             pen_moved=source("INT_TC"),
             log=log,
         )
-        self.lcd = LcdController("lcd", clock=clock, clocks=clocks, interrupt=source("INT_LCD"), log=log)
+        self.lcd = LcdController(
+            "lcd", clock=clock, clocks=clocks, interrupt=source("INT_LCD"), bus=self.bus, log=log
+        )
         self.spi = Spi(
             "spi", clock=clock, clocks=clocks, interrupts=[source("INT_SPI0"), source("INT_SPI1")], log=log
         )
+        self.camera = Camera(
+            "camif",
+            clock=clock,
+            codec_done=source("INT_CAM_C"),
+            preview_done=source("INT_CAM_P"),
+            write_memory=self.bus.poke,
+            log=log,
+        )
+        self.ac97 = Ac97("ac97", clock=clock, interrupt=source("INT_AC97"), log=log)
         self.iis = I2s("iis", clock=clock, clocks=clocks, log=log)
         self.dma = Dma(
             "dma",
@@ -217,6 +253,20 @@ class Mini2440:
             self.dma.connect(channel, "SDI", self.sdi.dma)
         for channel, uart in zip((0, 1, 3), self.uarts, strict=True):
             self.dma.connect(channel, uart.name.upper(), dma_port(uart))
+        for channel in (0, 2):
+            self.dma.connect(channel, "I2SSDO", self.iis.dma_out)
+        for channel in (1, 2):
+            self.dma.connect(channel, "I2SSDI", self.iis.dma_in)
+        for channel in (1, 3):
+            self.dma.connect(channel, "PCMOUT", self.ac97.dma_out)
+        for channel in (0, 2):
+            self.dma.connect(channel, "PCMIN", self.ac97.dma_in)
+        for channel in (2, 3):
+            self.dma.connect(channel, "MICIN", self.ac97.dma_mic)
+        self.dma.connect(1, "SPI0", self.spi.dma[0])
+        self.dma.connect(3, "SPI1", self.spi.dma[1])
+        for channel, request in enumerate(self.usb_device.dma):
+            self.dma.connect(channel, f"USB EP{channel + 1}", request)
         for base, block in (
             (0x48000000, self.memc),
             (0x49000000, self.usb_host),
@@ -225,7 +275,7 @@ class Mini2440:
             (0x4C000000, self.clkpwr),
             (0x4D000000, self.lcd),
             (0x4E000000, self.nand),
-            (0x4F000000, Camera("camif", log=log)),
+            (0x4F000000, self.camera),
             *((0x50000000 + 0x4000 * n, uart) for n, uart in enumerate(self.uarts)),
             (0x51000000, self.pwm),
             (0x52000000, self.usb_device),
@@ -237,14 +287,19 @@ class Mini2440:
             (0x58000000, self.adc),
             (0x59000000, self.spi),
             (0x5A000000, self.sdi),
-            (0x5B000000, Ac97("ac97", log=log)),
+            (0x5B000000, self.ac97),
         ):
             self._add(block, base)
+        for offset, port in self.nand.ports():
+            self.bus.register_stream(0x4E000000 + offset, port)
+        self.bus.register_stream(0x5A000000 + Sdi.SDIDAT.offset, self.sdi.stream)
 
-    def _add_board_parts(self, nor_image: Backing | None) -> None:
+    def _add_board_parts(
+        self, nor_image: Backing | None, eeprom_image: Backing | None, mac: bytes | None
+    ) -> None:
         log, clock, pin = self.log, self.clock, self.gpio.pin
         self.nor = NorFlash(clock=clock, backing=nor_image, log=log)
-        self.eeprom = At24c08("eeprom", clock=clock, log=log)
+        self.eeprom = At24c08("eeprom", clock=clock, backing=eeprom_image, log=log)
         self.i2c.attach(self.eeprom)
         # pull-ups on the board: SCL and SDA, whose pins have none
         for name in ("GPE14", "GPE15"):
@@ -252,17 +307,37 @@ class Mini2440:
         for name, wired_to in WIRED.items():
             pin(name).wired_to = wired_to
         self.nand_chip.rnb.connect(self.gpio.status["RnB"].set)
+        self.gpio.before_status = self.nand_chip.ready.settle
         self.leds = [Led(name, pin(place)) for name, place in LEDS.items()]
         self.buttons = [Button(name, pin(place)) for name, place in BUTTONS.items()]
         self._taps = {button.name: Timer(clock, button.release) for button in self.buttons}
         self.sd_slot = SdSlot("sd", controller=self.sdi, detect=pin("GPG8"), protect=pin("GPH8"), log=log)
+        self.audio = AudioMixer()
+        self.codec = self.iis.codec = Uda1341(
+            "uda1341", mode=pin("GPB2"), data=pin("GPB3"), clock=pin("GPB4"), mixer=self.audio, log=log
+        )
+        self.buzzer = Buzzer(clock=clock, pin=pin("GPB0"), pwm=self.pwm, voice=self.audio.voice("buzzer"))
+        # GPC5 switches the resistor that tells a host of the device (schematic: USB_EN)
+        pull_up = Line("usb.D+", pin("GPC5").level)
+        pin("GPC5").connect(pull_up.set)
+        self.usb_cable = UsbHostModel("usb_cable", clock=clock, device=self.usb_device, pull_up=pull_up)
         # index and data port are told apart by address line 2 (schematic: DM9000's CMD)
         interrupt = Line("dm9000.INT")
-        self.dm9000 = Dm9000("dm9000", clock=clock, interrupt=interrupt, log=log)
+        self.dm9000 = Dm9000("dm9000", clock=clock, interrupt=interrupt, mac=mac, log=log)
         pin("GPF7").follow(interrupt)
         self.bus.map(DM9000_BASE, self.dm9000)
-        for part in (self.nand_chip, self.nor, self.eeprom, self.sd_slot, self.dm9000):
+        self.bus.register_stream(DM9000_BASE + PORTS + 4, self.dm9000.mac.stream)
+        parts = (self.nand_chip, self.nor, self.eeprom, self.sd_slot, self.dm9000, self.codec, self.usb_cable)
+        for part in parts:
             self._add(part)
+
+    def _connect_panel(self, model: PanelModel) -> None:
+        light, lcd = self.gpio.pin("GPG4"), self.lcd
+        lcd.panel = LcdPanel(model, light=light)
+        drive = light.alternate("LCD_PWRDN")
+        lcd.power_enable.connect(drive)
+        drive(lcd.power_enable.level)
+        self.touch = TouchPanel(self.adc, lcd.panel_size)
 
     def _map_memories(self) -> None:
         self.bus.map(SDRAM_BASE, self.sdram)
@@ -272,9 +347,31 @@ class Mini2440:
         else:
             self.bus.map(0, self.sram)
 
+    def _follow_core_clock(self) -> None:
+        self.clock.set_period(PS_PER_SECOND // self.clkpwr.armclk)
+
+    def _sleep_requested(self) -> None:
+        if not self.memc.REFRESH & SELF_REFRESH:
+            self.clkpwr.guest_error("SLEEP without self refresh, in which SDRAM forgets its contents")
+        self.on_request(PowerRequest.SLEEP)
+
     def _watchdog_reset(self) -> None:
         self.gpio.reset_cause = ResetCause.WATCHDOG
         self.on_request(PowerRequest.RESET)
+
+    def connect_audio(
+        self, sink: AudioSink | None, source: AudioSource | None = None, rate: int = 44100
+    ) -> None:
+        """Let ``sink`` get what codec and buzzer play, at ``rate`` Hz in stereo, and record from ``source``.
+
+        None: nobody hears it, and silence is recorded.
+        """
+        self.audio.connect(sink, rate)
+        self.audio.source = source
+        if sink is not None:
+            self.buzzer.connect()
+        else:
+            self.buzzer.disconnect()
 
     def tap(self, button: str, duration: int) -> None:
         """Press a button and hold it for ``duration`` ns. KeyError when there is none of that name."""
@@ -283,9 +380,16 @@ class Mini2440:
         timer.start_in(duration)
 
     def wake_requested(self) -> bool:
-        """Whether something ends SLEEP: the RTC's alarm or an external interrupt (UM 7-15)."""
-        intc = self.intc
-        return any(intc.source(name).level for name in ("INT_RTC", *EINT_LINES))
+        """Whether something came that ends SLEEP: the RTC's alarm or an external interrupt (UM 7-15)."""
+        return self.clkpwr.woken_by != 0
+
+    def power_down(self) -> None:
+        """Enter SLEEP: what has no power then forgets its state, and an active level wakes up at once."""
+        for name in OFF_IN_SLEEP:
+            self.devices[name].reset()
+        # out of reset it would count: in SLEEP nothing does
+        self.wdt.set_bootloader_defaults()
+        self.gpio.report_levels()
 
     def prepare_wake_up(self) -> None:
         """The next reset is the one that ends SLEEP."""
@@ -297,9 +401,20 @@ class Mini2440:
 
     def reset(self) -> None:
         """The system reset: every block; the steppingstone fills from NAND where it answers at 0."""
+        woken = self.gpio.reset_cause is ResetCause.SLEEP
         for device in self.resettable():
             device.reset()
         self.gpio.reset_cause = ResetCause.POWER_ON
+        self._resume_at = None
+        if woken:
+            # a resuming system finds in SRCPND what woke it, as in EINTPEND
+            for number, name in ((16, "INT_RTC"), *enumerate(EINT_LINES[:4])):
+                if self.clkpwr.woken_by >> number & 1:
+                    self._source(name).pulse()
+            if self.sdram_holds(self.gpio.GSTATUS3):
+                self._resume_at = self.gpio.GSTATUS3
+        else:
+            self.clkpwr.woken_by = 0
         if self.boot_switch is BootSwitch.NAND:
             part = self.nand_chip.part
             first = self.nand_chip.read_pages(0, SRAM_SIZE // part.page_size)
@@ -335,17 +450,27 @@ class Mini2440:
         self.clock.put_in_order(state["timers"])
 
     def _do_as_bootloader(self, plan: BootPlan) -> None:
-        """Leave the chip as a bootloader does before it starts what it loaded."""
+        """Leave the chip as a bootloader does before it starts what it loaded, or resumes what slept.
+
+        After SLEEP a bootloader goes on at the address in GSTATUS3 (Linux, arch/arm/mach-s3c/pm-s3c2410.c).
+        """
         for block in (self.clkpwr, self.memc, self.wdt, self.uarts[0], self.nand):
             block.set_bootloader_defaults()
-        for load in plan.loads:
-            self.bus.poke(load.address, load.data)
+        if self._resume_at is None:
+            for load in plan.loads:
+                self.bus.poke(load.address, load.data)
+
+    def sdram_holds(self, address: int) -> bool:
+        """Whether the word at a physical address is in SDRAM."""
+        return address & 3 == 0 and SDRAM_BASE <= address < SDRAM_BASE + self.sdram.size
 
     def start_registers(self) -> dict[str, int]:
         """The CPU's registers after a reset that differ from zero."""
         if self.boot_plan is None:
             return {}
         plan = self.boot_plan
+        if self._resume_at is not None:
+            return {"sctlr": 0xC0000000, "cpsr": 0xC0 | Mode.SVC, "pc": self._resume_at}
         masked = 0xC0 | Mode.SVC | (0x20 if plan.thumb else 0)
         # clocks in asynchronous mode (bits nF and iA): FCLK is not HCLK (UM 7-9)
         return {

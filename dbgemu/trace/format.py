@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from dbgemu.engine.layout import EVENT_BYTES
 from dbgemu.errors import Error
 
-MAGIC = b"dbgtrace1\n\x1a\n\x00\x00\x00"
+MAGIC = b"dbgtrace2\n\x1a\n\x00\x00\x00"
 _HEAD = struct.Struct("<II")  # length and CRC-32 of the JSON text that follows
 SUFFIX = ".dbgtrace"
 
@@ -68,7 +68,7 @@ class Header:
     command_line: str = ""
     #: (path, offset) of the symbol files known when it began
     symbols: list[tuple[str, int]] = field(default_factory=list)
-    #: of an instruction, in ps
+    #: of an instruction when it began, in ps
     period_ps: int = 0
     #: instruction count and virtual time (ns) when it began
     start_count: int = 0
@@ -112,6 +112,19 @@ class Header:
             raise TraceError("the header of the trace is damaged") from None
 
 
+class TimeBase(NamedTuple):
+    """How virtual time follows from the instruction count, until it changes."""
+
+    #: ns that were not executed with the present period; less than 0 where it is longer than earlier ones
+    skipped: int
+    #: of an instruction, in ps
+    period_ps: int
+
+    def at(self, count: int) -> int:
+        """Virtual time in ns before the instruction with that count."""
+        return count * self.period_ps // 1000 + self.skipped
+
+
 class ChunkHead(NamedTuple):
     """The fields of a chunk's head, in their order in the file."""
 
@@ -128,6 +141,9 @@ class ChunkHead(NamedTuple):
     #: virtual time (ns) that was skipped, not executed, before the chunk and before its end
     first_skipped: int
     end_skipped: int
+    #: of an instruction at its beginning and at its end, in ps
+    first_period: int
+    end_period: int
     #: the running block at its beginning: pc, bit 0 Thumb, bit 63 User mode; and its first instruction
     current: int
     start: int
@@ -141,6 +157,11 @@ class ChunkHead(NamedTuple):
     instructions: int
 
     @property
+    def base(self) -> TimeBase:
+        """The virtual time at its beginning."""
+        return TimeBase(self.first_skipped, self.first_period)
+
+    @property
     def final(self) -> bool:
         """The trace ends with it."""
         return bool(self.flags & FINAL)
@@ -152,7 +173,7 @@ class ChunkHead(NamedTuple):
 
 
 _CHUNK_MAGIC = b"chnk"
-_CHUNK = struct.Struct("<IIIIIqqqqQqQqQQQ")
+_CHUNK = struct.Struct("<IIIIIqqqqqqQqQqQQQ")
 #: magic, CRC-32 of the head's fields and the packed streams
 _CHUNK_START = struct.Struct("<4sI")
 CHUNK_HEAD_BYTES = _CHUNK_START.size + _CHUNK.size

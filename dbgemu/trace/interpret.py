@@ -23,13 +23,18 @@ from dbgemu.trace.events import (
     TbTranslate,
     Watch,
 )
-from dbgemu.trace.format import EVENT, Header, RegionInfo
+from dbgemu.trace.format import EVENT, Header, RegionInfo, TimeBase
 
 _VECTORS = {4: "undefined", 8: "swi", 0xC: "prefetch_abort", 0x10: "data_abort", 0x18: "irq", 0x1C: "fiq"}
 _ACTIONS = ("lowered", "raised")
 
 #: a record: (icount, time, pc), then what it says, and the chunk's texts
 _Make = Callable[[int, int, int, int, int, int, int, list[str]], Event | None]
+
+
+def time_base(period: int, low: int, high: int) -> TimeBase:
+    """What a record of kind TIME says; the skipped time is in two halves of a signed number."""
+    return TimeBase(((high << 32 | low) ^ 1 << 63) - (1 << 63), period)
 
 
 class Interpreter:
@@ -57,24 +62,24 @@ class Interpreter:
             Kind.TB_COMPILE: (("tb_compile", self._compile),),
         }
 
-    def skips(self, stream: bytes) -> Iterator[tuple[int, int]]:
-        """(instruction count from which it holds, skipped time in ns) of each change in the stream."""
-        for position, kind, _, _, _, low, high in EVENT.iter_unpack(stream):
+    def time_changes(self, stream: bytes) -> Iterator[tuple[int, TimeBase]]:
+        """(instruction count from which it holds, virtual time) of each change in the stream."""
+        for position, kind, _, _, period, low, high in EVENT.iter_unpack(stream):
             if kind == Kind.TIME:
-                # skipped within an instruction: it holds for the next one
-                yield (position >> 2) + ((position & 3) == PHASE_INSIDE), high << 32 | low
+                # changed within an instruction: it holds for the next one
+                yield (position >> 2) + ((position & 3) == PHASE_INSIDE), time_base(period, low, high)
 
     def events(
-        self, stream: bytes, texts: list[str], skipped: int, wanted: set[str]
+        self, stream: bytes, texts: list[str], base: TimeBase, wanted: set[str]
     ) -> Iterator[tuple[int, Event]]:
-        """(position, event) of each record that is ``wanted``; ``skipped`` is that before the first (ns)."""
+        """(position, event) of each record that is ``wanted``; ``base`` is the time before the first."""
         makers = {
             kind: [make for name, make in choices if name in wanted] for kind, choices in self._makers.items()
         }
-        period = self._header.period_ps
+        skipped, period = base
         for position, kind, first, second, pc, address, value in EVENT.iter_unpack(stream):
             if kind == Kind.TIME:
-                skipped = value << 32 | address
+                skipped, period = time_base(pc, address, value)
                 continue
             icount = position >> 2
             for make in makers.get(kind, ()):

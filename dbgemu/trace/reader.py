@@ -21,6 +21,7 @@ from dbgemu.trace.format import (
     START_BYTES,
     ChunkHead,
     Header,
+    TimeBase,
     TraceError,
     check_header,
     decode_head,
@@ -170,7 +171,7 @@ class Trace:
                 head.blocks,
                 head.instructions,
                 head.events,
-                self._time(head.first_count, head.first_skipped),
+                head.base.at(head.first_count),
                 offset,
                 CHUNK_HEAD_BYTES + head.stored,
             )
@@ -201,20 +202,21 @@ class Trace:
         """The block that was running where a trace was cut off."""
         return last_block(self._index[-1].head) if self._index and not self.complete else BlockArrays()
 
-    def _time(self, count: int, skipped: int) -> int:
-        return count * self.header.period_ps // 1000 + skipped
-
     def time_at(self, icount: int) -> int:
         """The virtual time (ns) before the instruction with that count."""
+        return self.time_base_at(icount).at(icount)
+
+    def time_base_at(self, icount: int) -> TimeBase:
+        """How virtual time goes on from the instruction with that count."""
         place = max(0, bisect_right(self._firsts, icount) - 1)
         if not self._index:
-            return self._time(icount, 0)
-        skipped = self._index[place].head.first_skipped
-        for at, total in self._interpreter.skips(self._streams(place).events):
+            return TimeBase(0, self.header.period_ps)
+        base = self._index[place].head.base
+        for at, new in self._interpreter.time_changes(self._streams(place).events):
             if at > icount:
                 break
-            skipped = total
-        return self._time(icount, skipped)
+            base = new
+        return base
 
     # -- events ------------------------------------------------------------------------------------------
 
@@ -317,18 +319,18 @@ class Trace:
         return blocks
 
     def _block_events(self, low: int, high: int) -> Iterator[tuple[int, Event]]:
-        clock = _Clock(self.header.period_ps)
+        clock = _Clock()
         for place in self._places(low, high):
-            clock.add(self._index[place].head, self._interpreter.skips(self._streams(place).events))
+            clock.add(self._index[place].head, self._interpreter.time_changes(self._streams(place).events))
             for icount, pc, length, flags in self._blocks_of(place).between(low, high):
                 event = TbExec(icount, clock.time(icount), pc, length, bool(flags & 1), flags > 1)
                 yield icount << 2 | PHASE_BLOCK, event
 
     def _first_executions(self, low: int, high: int) -> Iterator[tuple[int, Event]]:
         """What was interpreted comes into use when it is executed for the first time."""
-        clock, tally = _Clock(self.header.period_ps), Tally()
+        clock, tally = _Clock(), Tally()
         for place in self._places(0, high):
-            clock.add(self._index[place].head, self._interpreter.skips(self._streams(place).events))
+            clock.add(self._index[place].head, self._interpreter.time_changes(self._streams(place).events))
             blocks = self._blocks_of(place).between(0, high)
             for new in tally.first_executions(blocks):
                 icount = blocks.icounts[new]
@@ -341,7 +343,7 @@ class Trace:
         for place in self._places(low, high):
             head = self._index[place].head
             streams = self._streams(place)
-            for item in self._interpreter.events(streams.events, streams.strings, head.first_skipped, wanted):
+            for item in self._interpreter.events(streams.events, streams.strings, head.base, wanted):
                 if low <= item[1].icount < high:
                     yield item
 
@@ -349,25 +351,24 @@ class Trace:
 class _Clock:
     """Virtual time for ascending instruction counts."""
 
-    def __init__(self, period_ps: int) -> None:
-        self._period = period_ps
-        self._skipped: int | None = None
-        self._changes: deque[tuple[int, int]] = deque()
+    def __init__(self) -> None:
+        self._base: TimeBase | None = None
+        self._changes: deque[tuple[int, TimeBase]] = deque()
 
-    def add(self, head: ChunkHead, skips: Iterable[tuple[int, int]]) -> None:
-        """Take in a chunk: (instruction count from which it holds, skipped time) of each change."""
-        if self._skipped is None:
-            self._skipped = head.first_skipped
+    def add(self, head: ChunkHead, changes: Iterable[tuple[int, TimeBase]]) -> None:
+        """Take in a chunk: (instruction count from which it holds, virtual time) of each change."""
+        if self._base is None:
+            self._base = head.base
         # a block of this chunk may have begun before it
-        self._changes.append((head.first_count, head.first_skipped))
-        self._changes.extend(skips)
+        self._changes.append((head.first_count, head.base))
+        self._changes.extend(changes)
 
     def time(self, icount: int) -> int:
         """In ns; no later call may ask for a smaller count."""
         changes = self._changes
         while changes and changes[0][0] <= icount:
-            self._skipped = changes.popleft()[1]
-        return icount * self._period // 1000 + (self._skipped or 0)
+            self._base = changes.popleft()[1]
+        return self._base.at(icount) if self._base is not None else 0
 
 
 def _position(item: tuple[int, Event]) -> int:

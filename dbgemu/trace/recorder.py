@@ -192,10 +192,11 @@ class Recorder:
             address = self._text(source)
         self.add(kind, first, 0, address, self._text(text))
 
-    def add_time(self, skipped: int) -> None:
-        """Virtual time was skipped, ``skipped`` ns until now; it counts as no event."""
+    def add_time(self) -> None:
+        """Virtual time was skipped, or goes at another rate from now on; it counts as no event."""
         self._times += 1
-        self._append(Kind.TIME, 0, 0, skipped & 0xFFFFFFFF, skipped >> 32, None)
+        skipped = self._clock.skipped
+        self._append(Kind.TIME, 0, 0, skipped & 0xFFFFFFFF, skipped >> 32, self._clock.period_ps)
 
     def add_while_storing(self, kind: int, address: int, value: int) -> None:
         """Append an event of the store that tier 0 is executing: the CPU's count is that of its block."""
@@ -242,6 +243,7 @@ class Recorder:
     def _begin_chunk(self) -> None:
         ring, count = self._ring, self._count()
         self._first_count, self._first_skipped = count, self._clock.skipped
+        self._first_period = self._clock.period_ps
         self._current, self._start = ring.current, ring.start
         self._next_cut = (count // CHUNK_INSTRUCTIONS + 1) * CHUNK_INSTRUCTIONS
         ctypes.memset(ctypes.addressof(ring) + _PATH_TABLE, 0, _TABLES)
@@ -280,6 +282,8 @@ class Recorder:
             end_count=end_count,
             first_skipped=self._first_skipped,
             end_skipped=self._clock.skipped,
+            first_period=self._first_period,
+            end_period=self._clock.period_ps,
             current=self._current,
             start=self._start,
             end_current=ring.current,

@@ -114,8 +114,8 @@ class Sources:
     def __init__(self, cpu: Cpu, board: Mini2440, recorder: Recorder, spec: TraceSpec) -> None:
         self._recorder = recorder
         self._undo: list[Callable[[], None]] = []
-        board.clock.on_skip = self._skipped
-        self._undo.append(lambda: setattr(board.clock, "on_skip", None))
+        board.clock.on_change = recorder.add_time
+        self._undo.append(lambda: setattr(board.clock, "on_change", None))
         if any(spec.wants(kind) for kind in ("tb_translate", "tb_invalidate", "tb_compile")):
             cpu.translation_listener = Translations(recorder, spec)
             self._undo.append(lambda: setattr(cpu, "translation_listener", None))
@@ -171,9 +171,6 @@ class Sources:
             vars(uart).pop("receive", None)
 
         self._undo.append(undo)
-
-    def _skipped(self, total: int) -> None:
-        self._recorder.add_time(total)
 
     def _irq(self, number: int, level: int) -> None:
         self._recorder.add(Kind.IRQ, level, number)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dbgemu.monitor.command import CommandSet
 from dbgemu.monitor.commands import (
+    block,
     board,
     devices,
+    display,
     dumps,
     explain,
     frames,
@@ -15,7 +17,9 @@ from dbgemu.monitor.commands import (
     linux,
     machine,
     memory,
+    network,
     points,
+    power,
     running,
     setting,
     snapshots,
@@ -23,6 +27,8 @@ from dbgemu.monitor.commands import (
     svd,
     tracing,
     translation,
+    usb,
+    usb_device,
 )
 
 
@@ -33,8 +39,14 @@ def all_commands() -> CommandSet:
             *general.COMMANDS,
             *machine.COMMANDS,
             *board.COMMANDS,
+            *power.COMMANDS,
+            *usb.COMMANDS,
+            *usb_device.COMMANDS,
+            *block.COMMANDS,
+            *display.COMMANDS,
             *memory.COMMANDS,
             *host.COMMANDS,
+            *network.COMMANDS,
             *snapshots.COMMANDS,
             *devices.COMMANDS,
             *gpio.COMMANDS,

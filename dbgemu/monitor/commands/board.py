@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from dbgemu.monitor.command import Argument, Command, CommandError, Report
+from dbgemu.monitor.commands import usb
 from dbgemu.monitor.context import Context
 from dbgemu.target.clock import Timer
 from dbgemu.target.device import Device
@@ -127,53 +128,6 @@ def _info_roms(context: Context, arguments: Sequence[str]) -> Report:
     return Report("\n".join(lines), {"loads": loads, "kind": plan.kind, "pc": plan.pc})
 
 
-# -- network and USB ---------------------------------------------------------------------------
-
-
-def _info_network(context: Context, arguments: Sequence[str]) -> Report:
-    session = context.session
-    chip = session.machine.board.dm9000
-
-    def look() -> dict[str, Any]:
-        mac, phy = chip.mac, chip.mac.phy
-        address = ":".join(f"{mac.__dict__[f'PAR{number}']:02x}" for number in range(6))
-        return {
-            "name": chip.name,
-            "address": address,
-            "cable": phy.cable,
-            "powered": phy.powered,
-            "link": phy.link,
-            "connected": chip.transmit is not None,
-        }
-
-    data = session.call(look)
-    link = "link is up" if data["link"] else "link is down" if data["powered"] else "PHY is switched off"
-    cable = "cable plugged in" if data["cable"] else "no cable"
-    peer = "" if data["connected"] else ", nobody on the network"
-    return Report(f"{data['name']}: address {data['address']}, {cable}, {link}{peer}", data)
-
-
-def _info_usb(context: Context, arguments: Sequence[str]) -> Report:
-    session = context.session
-    host = session.machine.board.usb_host
-
-    def look() -> list[dict[str, Any]]:
-        ports = []
-        for number in (1, 2):
-            register = host.registers[f"HcRhPortStatus{number}"]
-            value = host.peeker(register)()
-            ports.append({"port": number, "powered": bool(value >> 8 & 1), "connected": bool(value & 1)})
-        return ports
-
-    ports = session.call(look)
-    lines = [
-        f"port {port['port']}: {'powered' if port['powered'] else 'without power'}, "
-        f"{'a device is plugged in' if port['connected'] else 'nothing is plugged in'}"
-        for port in ports
-    ]
-    return Report("\n".join(lines), ports)
-
-
 # -- interrupts ---------------------------------------------------------------------------------
 
 
@@ -266,19 +220,30 @@ def _nmi(context: Context, arguments: Sequence[str]) -> str:
 def _sendkey(context: Context, arguments: Sequence[str]) -> str:
     board = context.session.machine.board
     known = {button.name for button in board.buttons}
-    keys = [key.upper() for key in arguments[0].split("-")]
-    wrong = next((key for key in keys if key not in known), None)
-    if wrong is not None:
-        raise CommandError(f"the board has no key '{wrong}': its buttons are {', '.join(sorted(known))}")
+    keys = arguments[0].split("-")
     text = arguments[1] if len(arguments) > 1 else str(_HOLD)
     if not text.isdecimal() or not 0 < int(text) <= _MAX_HOLD:
         raise CommandError(f"'{text}' is no time to hold a key: 1 to {_MAX_HOLD} ms")
+    duration = int(text) * 1_000_000
+    wrong = next((key.upper() for key in keys if key.upper() not in known), None)
+    typist = usb.keyboard(board)
+    if wrong is not None and typist is None:
+        raise CommandError(f"the board has no key '{wrong}': its buttons are {', '.join(sorted(known))}")
 
     def press() -> None:
         for key in keys:
-            board.tap(key, int(text) * 1_000_000)
+            board.tap(key.upper(), duration)
 
-    context.session.call(press)
+    if wrong is None or typist is None:
+        context.session.call(press)
+        return ""
+    typed = usb.usages(keys)
+
+    def type_keys() -> None:
+        for usage in typed:
+            typist.tap(usage, duration)
+
+    context.session.call(type_keys)
     return ""
 
 
@@ -309,8 +274,6 @@ COMMANDS = (
     Command("info mtree", _info_mtree, "show what answers at which physical address", group="board"),
     Command("info qtree", _info_qtree, "show the board's parts", group="board"),
     Command("info roms", _info_roms, "show what was loaded into memory, and where", group="board"),
-    Command("info network", _info_network, "show the network chip's link", group="board"),
-    Command("info usb", _info_usb, "show the USB host's ports", group="board"),
     Command(
         "info irq",
         _info_irq,
@@ -353,13 +316,13 @@ COMMANDS = (
     Command(
         "sendkey",
         _sendkey,
-        "press buttons of the board",
+        "press buttons of the board, or keys of a USB keyboard",
         (
             Argument("keys", choices=("K1", "K2", "K3", "K4", "K5", "K6")),
             Argument("milliseconds", optional=True),
         ),
         group="board",
-        details=f"Several at once: K1-K2. They are held for {_HOLD} ms of the guest's time,\n"
+        details=f"Several at once: K1-K2, ctrl-alt-f1. They are held for {_HOLD} ms of the guest's time,\n"
         "or as long as is given.",
     ),
     Command(

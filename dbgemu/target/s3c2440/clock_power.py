@@ -16,6 +16,10 @@ MINI2440_CRYSTAL = 12_000_000
 IDLE = 1 << 2
 SLEEP = 1 << 3
 
+#: what ends SLEEP: EINT0 to EINT15 and the RTC's alarm (S3C2440A UM 7, Wake-Up from SLEEP mode)
+WAKE_ALARM = 1 << 16
+WAKE_SOURCES = 0xFFFF | WAKE_ALARM
+
 UPLL_OFF = 1 << 7
 MPLL_OFF = 1 << 5
 SLOW = 1 << 4
@@ -128,7 +132,7 @@ class ClockPower(Device):
         ),
     )
 
-    STATE = ("mpll_programmed", "upll_programmed")
+    STATE = ("asleep", "mpll_programmed", "upll_programmed", "woken_by")
 
     def __init__(
         self,
@@ -148,6 +152,10 @@ class ClockPower(Device):
         # if only its reset value.
         self.mpll_programmed = False
         self.upll_programmed = False
+        #: in SLEEP: only the RTC, the GPIO block and the SDRAM have power
+        self.asleep = False
+        #: what ended the last SLEEP, or is about to end this one: a sum of 1 << n for EINTn and WAKE_ALARM
+        self.woken_by = 0
         self._compute()
 
     def _compute(self) -> None:
@@ -226,6 +234,8 @@ class ClockPower(Device):
     def _write_gates(self, value: int) -> None:
         self.CLKCON = value
         if value & SLEEP:
+            self.asleep = True
+            self.woken_by = 0
             self.on_sleep()
         elif value & IDLE:
             self.on_idle()
@@ -249,6 +259,11 @@ class ClockPower(Device):
         ):
             yield Fact(name, value, "Hz")
 
+    def wake_event(self, sources: int) -> None:
+        """Something came that can end SLEEP: external interrupts (1 << n), the RTC's alarm (WAKE_ALARM)."""
+        if self.asleep:
+            self.woken_by |= sources & WAKE_SOURCES
+
     def wake_up(self) -> None:
         """The core runs again after IDLE or SLEEP: their bits read as 0."""
         self.CLKCON &= ~(IDLE | SLEEP)
@@ -263,8 +278,9 @@ class ClockPower(Device):
         self._update()
 
     def reset(self) -> None:
-        """Back to Fin, undivided, with the PLLs not programmed."""
+        """Back to Fin, undivided, with the PLLs not programmed. What ended SLEEP is kept, for people."""
         super().reset()
+        self.asleep = False
         self.mpll_programmed = self.upll_programmed = False
         self._update()
 

@@ -215,6 +215,7 @@ class Dma(Device):
     @writes(DMASKTRIG0, DMASKTRIG1, DMASKTRIG2, DMASKTRIG3)
     def _write_trigger(self, register: Register, value: int) -> None:
         channel = register.offset // STRIDE
+        self._catch_up_port(channel)
         was_on = self._get(channel, "DMASKTRIG") & ON
         if value & STOP or not value & ON:
             if was_on:
@@ -295,8 +296,11 @@ class Dma(Device):
         control = self._get(channel, "DCON")
         if not self._get(channel, "DMASKTRIG") & ON or not control & HARDWARE or self._since[channel] >= 0:
             return None
-        port = self._ports[channel].get(control >> 24 & 7)
+        port = self._requesting_port(channel)
         return port if port is not None and port.level else None
+
+    def _requesting_port(self, channel: int) -> DmaPort | None:
+        return self._ports[channel].get(self._get(channel, "DCON") >> 24 & 7)
 
     def _start(self, channel: int) -> None:
         """Software's request, or one for whole service."""
@@ -327,6 +331,7 @@ class Dma(Device):
         return min(transfers - transfers % self._transfer(channel), self._left[channel])
 
     def _catch_up(self, channel: int) -> None:
+        self._catch_up_port(channel)
         if (moved := self._moved(channel)) and not self._busy[channel]:
             units = moved // self._unit(channel)
             self._since[channel] += cycles_to_ns(units, self._rate())
@@ -335,6 +340,11 @@ class Dma(Device):
                 self._move(channel, moved)
             finally:
                 self._busy[channel] = False
+
+    def _catch_up_port(self, channel: int) -> None:
+        port = self._requesting_port(channel)
+        if port is not None and port.catch_up is not None and not self._busy[channel]:
+            port.catch_up()
 
     def _whole_service_goes_on(self, channel: int) -> None:
         self._catch_up(channel)

@@ -19,8 +19,9 @@ class DmaPort:
         *,
         read: Callable[[int, int], bytes] | None = None,
         write: Callable[[int, bytes], int] | None = None,
+        catch_up: Callable[[], None] | None = None,
     ) -> None:
-        """``read`` and ``write`` are what :attr:`read` and :attr:`write` say."""
+        """``read``, ``write`` and ``catch_up`` are what the attributes of these names say."""
         self.name = name
         self.level = 0
         #: ``read(unit, maximum)``: up to ``maximum`` bytes that are there now, in whole units of
@@ -28,6 +29,9 @@ class DmaPort:
         self.read = read
         #: ``write(unit, data)``: how many bytes of ``data``, whole units, the FIFO took
         self.write = write
+        #: lets what should have moved until now move, before the guest looks at the channel's position;
+        #: for a port that asks for data in batches
+        self.catch_up = catch_up
         #: the channels that listen: called when the level rises, and for each pulse
         self.listeners: list[Callable[[], None]] = []
 

@@ -79,6 +79,10 @@ def _port_registers(port: PortDescription) -> tuple[Register, Register, Register
     return control, data, pull
 
 
+def _nothing() -> None:
+    pass
+
+
 def _eint_control(number: int) -> Register:
     """EXTINT0 to EXTINT2. EINT0 to EINT7 have no filter, so no FLTEN bit."""
     fields = []
@@ -271,10 +275,14 @@ class Gpio(Device):
             )
         #: what GSTATUS0 shows
         self.status = {field.name: Line(field.name, 1) for field in Gpio.GSTATUS0.fields}
+        #: called before GSTATUS0 is read: lets levels that are only derived when wanted be right
+        self.before_status: Callable[[], None] = _nothing
         #: called with each pin whose level changes, for traces
         self.on_change: list[Callable[[Pin], None]] = []
         #: what the next :meth:`reset` is; the board sets it before it resets the chip
         self.reset_cause = ResetCause.POWER_ON
+        #: told of external interrupts that come, masked or not, as a sum of 1 << n: they end SLEEP
+        self.on_eint: Callable[[int], None] | None = None
         *self._direct, self._eint4_7, self._eint8_23 = (self.eint[line] for line in EINT_LINES)
         self._low = self._high = self._falling = self._rising = 0
         self._sensitive = 0  # external interrupts whose pins are in EINT function
@@ -377,6 +385,8 @@ class Gpio(Device):
         levels = self.GPFDAT | self.GPGDAT << 8
         active = self._sensitive & ((levels & self._high) | (~levels & self._low))
         self.EINTPEND |= (edges | active) & 0xFF_FFF0
+        if (edges or active) and self.on_eint is not None:
+            self.on_eint(edges | active)
         pending = self.EINTPEND & ~self.EINTMASK
         self._eint4_7.set(pending & 0x0000F0 != 0)
         self._eint8_23.set(pending & 0xFFFF00 != 0)
@@ -387,6 +397,14 @@ class Gpio(Device):
                 line.set(active >> number & 1)
                 if edges >> number & 1:
                     line.pulse()
+
+    def eint_pins(self) -> int:
+        """The external interrupts whose pins are in that function, as a sum of 1 << n."""
+        return self._sensitive
+
+    def report_levels(self) -> None:
+        """Tell :attr:`on_eint` of the interrupts whose levels are active."""
+        self._update_eint(0)
 
     @EINTPEND.write
     def _clear_eint(self, value: int) -> None:
@@ -402,6 +420,7 @@ class Gpio(Device):
 
     @GSTATUS0.read
     def _read_status(self) -> int:
+        self.before_status()
         return sum(self.status[field.name].level << field.low for field in Gpio.GSTATUS0.fields)
 
     @GSTATUS2.write
@@ -414,13 +433,16 @@ class Gpio(Device):
         """Make every pin an input with its reset pull-up; what is driven from outside stays.
 
         ``reset_cause`` says which reset it is (it becomes POWER_ON again): one other than power on
-        keeps GSTATUS3 and GSTATUS4 (S3C2440A UM chapter 9, GSTATUSn).
+        keeps GSTATUS3 and GSTATUS4 (S3C2440A UM chapter 9, GSTATUSn). The one that ends SLEEP also keeps
+        EINTPEND, in which resuming systems find what woke them (Linux, arch/arm/mach-s3c/pm-core-s3c24xx.h).
         """
         kept = self.GSTATUS3, self.GSTATUS4
+        pending = self.EINTPEND if self.reset_cause is ResetCause.SLEEP else 0
         levels = self._levels()
         super().reset()
         if self.reset_cause is not ResetCause.POWER_ON:
             self.GSTATUS3, self.GSTATUS4 = kept
+        self.EINTPEND = pending
         self.GSTATUS2 = self.reset_cause.value
         self.reset_cause = ResetCause.POWER_ON
         self.__dict__.update(levels)

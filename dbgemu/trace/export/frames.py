@@ -99,12 +99,12 @@ def _block_batch(arrow: Any, trace: Trace, blocks: BlockArrays, schema: Any) -> 
         return arrow.Array.from_buffers(kind, len(values), [None, arrow.py_buffer(values)])
 
     first, last = blocks.icounts[0], blocks.icounts[-1]
-    period = trace.header.period_ps
-    skipped = trace.time_at(first) - first * period // 1000
+    base = trace.time_base_at(first)
     icounts = column(blocks.icounts, arrow.uint64())
-    if trace.time_at(last) - last * period // 1000 == skipped:
-        ran = compute.divide(compute.multiply(icounts, arrow.scalar(period, arrow.uint64())), 1000)
-        times = compute.add(ran, arrow.scalar(skipped, arrow.uint64()))
+    if trace.time_base_at(last) == base:
+        counts = icounts.cast(arrow.int64())
+        ran = compute.divide(compute.multiply(counts, arrow.scalar(base.period_ps, arrow.int64())), 1000)
+        times = compute.add(ran, arrow.scalar(base.skipped, arrow.int64()))
     else:
         events = trace.blocks_between(first, last + 1)
         times = arrow.array((event.time for event in events), arrow.uint64())

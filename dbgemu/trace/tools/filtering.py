@@ -20,7 +20,7 @@ from dbgemu.trace.format import (
     encode_chunk,
     encode_strings,
 )
-from dbgemu.trace.interpret import Interpreter
+from dbgemu.trace.interpret import Interpreter, time_base
 from dbgemu.trace.reader import BlockArrays, RawChunk, Trace
 from dbgemu.trace.tools.block_encoder import NOWHERE, Block, BlockEncoder
 
@@ -134,8 +134,13 @@ class _Piece:
 
 def _empty_head(trace: Trace, criteria: Criteria) -> ChunkHead:
     count = min(max(criteria.low, trace.first_count), trace.end_count)
-    skipped = trace.time_at(count) - count * trace.header.period_ps // 1000
-    return ChunkHead(UNSELECTED, 0, 0, 0, 0, count, count, skipped, skipped, 0, count, 0, count, 0, 0, 0)
+    skipped, period = trace.time_base_at(count)
+    return ChunkHead(
+        flags=UNSELECTED, stored=0, block_bytes=0, event_bytes=0, string_bytes=0, first_count=count,
+        end_count=count, first_skipped=skipped, end_skipped=skipped, first_period=period,
+        end_period=period, current=0, start=count, end_current=0, end_start=count, tail_hits=0, blocks=0,
+        instructions=0,
+    )  # fmt: skip
 
 
 class _Filter:
@@ -168,10 +173,10 @@ class _Filter:
     def _chunk(self, place: int, raw: RawChunk, *, verbatim: bool) -> Iterator[_Piece]:
         head = raw.head
         low, high = self._criteria.low, self._criteria.high
-        skipped = head.first_skipped
-        for at, total in self._interpreter.skips(raw.events):
+        time = head.base
+        for at, new in self._interpreter.time_changes(raw.events):
             if at <= low:
-                skipped = total
+                time = new
         first, end = max(head.first_count, min(low, head.end_count)), min(head.end_count, high)
         with_blocks = bool(self._kinds & {"tb_exec", "tb_translate"})
         events = self._events(place, raw)
@@ -179,7 +184,8 @@ class _Filter:
             flags=head.flags & ~FINAL if with_blocks else UNSELECTED,
             first_count=first,
             end_count=max(first, end),
-            first_skipped=skipped,
+            first_skipped=time.skipped,
+            first_period=time.period_ps,
         )
         if verbatim and with_blocks:
             yield _Piece(base, raw.blocks, b"".join(data for _, data in events), raw.texts)
@@ -206,12 +212,13 @@ class _Filter:
             for data_count, data in events[:before]:
                 record = EVENT.unpack(data)
                 if record[1] == Kind.TIME and data_count <= count:
-                    skipped = record[6] << 32 | record[5]
+                    time = time_base(*record[4:7])
             yield _Piece(
                 nothing._replace(
                     first_count=count,
                     end_count=max(count, min(nothing.end_count, until)),
-                    first_skipped=skipped,
+                    first_skipped=time.skipped,
+                    first_period=time.period_ps,
                     current=part.current,
                     start=part.start,
                     end_current=NOWHERE,
