@@ -62,17 +62,15 @@ class SdSlot(Device):
             yield from self.card.facts()
 
     def save(self) -> dict[str, Any]:
-        """The card's state; its blocks are in its image."""
+        """The state of the card, in a list of none or one; its blocks are in its image."""
         card = self.card
-        return {
-            "card": None if card is None else {"kind": card.title, "size": card.medium.size, **card.save()}
-        }
+        cards = [] if card is None else [{"kind": card.title, "size": card.medium.size, **card.save()}]
+        return {"cards": cards}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Put back what save gave. Another card than the saved one counts as just put in."""
-        saved, card = state["card"], self.card
-        if card is not None and saved is not None:
-            same = (saved["kind"], saved["size"]) == (card.title, card.medium.size)
-            if same:
+        card = self.card
+        for saved in state["cards"]:
+            if card is not None and (saved["kind"], saved["size"]) == (card.title, card.medium.size):
                 card.load({name: value for name, value in saved.items() if name not in ("kind", "size")})
         self._drive()
