@@ -158,3 +158,17 @@ def test_a_cable_that_is_pulled_and_put_in_again_sets_the_gadget_up_again(guest:
     peer = Peer(guest)
     assert "2 packets received" in guest.command("ping -c 2 10.1.1.1")
     assert peer.frames
+
+
+def test_rndis_is_there_for_who_prefers_it(guest: LinuxGuest) -> None:
+    """Its messages are data stages of control requests, both ways."""
+    cable = guest.machine.board.usb_cable
+    cable.preferred = 2
+    cable.reset_bus()
+    guest.command("sleep 1")
+    assert (cable.ready, cable.configuration) == (True, 2)
+    initialize = struct.pack("<6I", 2, 24, 77, 1, 0, 0x4000)
+    sent = finish(guest, lambda: cable.control(0x21, 0, 0, 0, initialize))
+    assert sent.outcome is Outcome.DONE
+    answered = finish(guest, lambda: cable.control(0xA1, 1, 0, 0, 1025)).result()
+    assert struct.unpack_from("<5I", answered) == (0x80000002, 52, 77, 0, 1)

@@ -272,3 +272,26 @@ def test_the_boards_dma_controller_takes_packets_from_endpoint_3() -> None:
         assert udc.give(0, 3, Packet(toggle, data[64 * toggle :][:64])) is Answer.ACK
     assert board.bus.peek(target, count) == data
     assert board.bus.read(0x4B0000A0, 4) & 2 == 0, "the channel is off at the end"
+
+
+def test_a_board_starts_without_cable_and_keeps_the_cable_over_a_system_reset() -> None:
+    board = Mini2440()
+    timers = [board.usb_cable.save()[name] for name in ("_port_timer", "_bus_timer")]
+    assert (board.usb_cable.plugged, timers) == (False, [None, None]), "it costs a boot nothing"
+    board.usb_cable.plug()
+    board.clock.skip(120_000_000)
+    board.clock.run_due()
+    assert board.usb_cable.state == "bus reset"
+    with pytest.raises(TransferError, match="nobody to talk to: bus reset"):
+        board.usb_cable.control(0x80, 0, 0, 0, 2)
+    board.reset()
+    assert (board.usb_cable.plugged, board.usb_cable.state) == (True, "connecting")
+
+
+def test_gpc5_is_the_pull_up() -> None:
+    board = Mini2440()
+    board.usb_cable.plug()
+    board.bus.write(0x56000020, 4, 1 << 10)  # GPCCON: an output, low
+    assert board.usb_cable.state == "nothing connected"
+    board.bus.write(0x56000024, 4, 1 << 5)
+    assert board.usb_cable.state == "connecting"

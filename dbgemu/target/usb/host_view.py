@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbgemu.target.usb.descriptors import CONFIGURATION, DEVICE, ENDPOINT, IN, INTERFACE, STRING
 
@@ -16,8 +16,7 @@ _ENGLISH = 0x0409
 _STRING_PLACES = {"manufacturer": 14, "product": 15, "serial": 16}
 
 
-@dataclass(frozen=True)
-class EndpointView:
+class EndpointView(NamedTuple):
     """One endpoint of an interface's setting. ``address`` has bit 7 set to the host."""
 
     address: int
@@ -28,8 +27,7 @@ class EndpointView:
     alternate: int
 
 
-@dataclass(frozen=True)
-class InterfaceView:
+class InterfaceView(NamedTuple):
     """One setting of an interface: numbers, and class, subclass and protocol."""
 
     number: int
