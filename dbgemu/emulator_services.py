@@ -98,7 +98,8 @@ class EmulatorServices:
             self._execution_log = ExecutionLog(machine, items - _GUEST_ERRORS, self._write_log)
 
     def _guest_error(self, error: GuestError) -> None:
-        self._write_log(str(error))
+        symbol = "" if error.pc is None else self._session.symbols.describe(error.pc)
+        self._write_log(f"{error} <{symbol}>" if symbol else str(error))
 
     def _write_log(self, line: str) -> None:
         stream = self._stream

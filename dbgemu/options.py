@@ -180,7 +180,6 @@ _nand_name = value.one_of(PARTS, "a NAND chip")
 _nand = _answering(_NANDS, lambda argument: nand_chip(argument, _nand_name))
 
 
-
 _audio = _answering(audio_help(), audio_options)
 
 

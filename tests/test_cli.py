@@ -305,13 +305,19 @@ def test_what_is_executed_can_be_logged(start: Start, tmp_path: Path) -> None:
     assert re.search(r"^Taking exception IRQ at pc 0x3000", text, re.MULTILINE)
 
 
-def test_guest_errors_are_logged_with_the_pc(start: Start, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    session = start("-demo", "-nographic", "-d", "guest_errors", "-D", log)
+@pytest.mark.parametrize("symbols", [False, True])
+def test_guest_errors_are_logged_with_the_pc_and_its_symbol(
+    start: Start, tmp_path: Path, symbols: bool
+) -> None:
+    log, elf = tmp_path / "log", tmp_path / "demo.elf"
+    elf.write_bytes(demo_elf())
+    known = ("-symbols", elf) if symbols else ()
+    session = start("-demo", "-nographic", "-d", "guest_errors", "-D", log, *known)
     session.wait_for(PROMPT)
     session.command("poke 500000fc 1")
     session.type("\x01x")
     assert session.status() == 0
     pc = demo_program()["poke_here"]
     assert log.read_text().startswith("uart0: write of 0x1 ")
-    assert log.read_text().endswith(f" at pc 0x{pc:08x}\n")
+    named = " <poke_here>" if symbols else ""
+    assert log.read_text().endswith(f" at pc 0x{pc:08x}{named}\n")

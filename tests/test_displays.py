@@ -13,6 +13,7 @@ import asyncvnc
 import numpy as np
 import pytest
 
+from dbgemu.errors import OptionError
 from dbgemu.host.display import rfb
 from dbgemu.host.display.feed import ScreenFeed, Watcher, changes
 from dbgemu.host.display.inputs import MOST_WAITING, Inputs
@@ -396,6 +397,15 @@ def test_a_window_shows_the_screen_and_the_leds(rig: Rig, window: ShownWindow) -
     with rig.lock:
         rig.set_size(120, 40)
     until(lambda: window.size == (120, 40 + STRIP))
+
+
+def test_without_a_desktop_there_is_no_window(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    window = Window(rig.board, rig.watcher, rig.inputs, title="board", on_close=lambda: None)
+    with pytest.raises(OptionError, match=r"^a window cannot be opened: "):
+        window.start()
+    window.close()
 
 
 def test_mouse_and_keys_of_a_window_reach_the_board(rig: Rig, window: ShownWindow) -> None:

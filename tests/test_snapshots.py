@@ -345,8 +345,21 @@ def test_linux_goes_on_in_another_process(linux_at_its_prompt: tuple[Path, str])
 
 
 #: attributes of devices that are plain data and yet not saved: what the board is made of, ...
-FIXED = {"name", "om", "crystal", "port", "tclk", "revision", "transmit", "on_change", "devices", "codec", "source"}
+FIXED = {
+    "name",
+    "om",
+    "crystal",
+    "port",
+    "tclk",
+    "revision",
+    "transmit",
+    "on_change",
+    "devices",
+    "codec",
+    "source",
+}
 FIXED |= {"_backing", "_by_offset", "_keeper", "_card", "_cycles", "_initial", "_timers"}
+FIXED |= {"_effects", "_pages", "on_configured"}
 #: ... what follows from registers, lines and clocks, and is worked out by load (nand's _selected too), ...
 DERIVED = {
     "clkpwr": {"armclk", "camclk", "fclk", "hclk", "mpll", "pclk", "uclk", "upll"},

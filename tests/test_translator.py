@@ -88,6 +88,26 @@ def test_a_request_from_another_thread_ends_translated_code(guest) -> None:
     assert guest["pc"] == CODE
 
 
+def test_what_interrupts_a_run_for_the_translator_does_not_move_its_end(guest) -> None:
+    guest.warm_up()
+    over = threading.Event()
+
+    def disturb() -> None:
+        while not over.is_set():
+            guest.cpu.interrupt_for_translation()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        for _ in range(10):
+            before = guest.cpu.instructions
+            assert guest.step(20_000_003) is StopCode.LIMIT
+            assert guest.cpu.instructions == before + 20_000_003
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_a_breakpoint_that_is_set_in_translated_code_stops_there(guest) -> None:
     guest.warm_up()
     guest.cpu.add_breakpoint(LOOP + 4)

@@ -66,8 +66,8 @@ _TLB_BYTES = 2 * (
 )
 
 
-#: a limit that every count is above
-_NEVER = -(1 << 63)
+#: a limit that every count has come to; generated code subtracts counts from it, which must not wrap
+_AT_ONCE = 0
 
 
 class Translation(Protocol):
@@ -78,6 +78,7 @@ class Translation(Protocol):
 
     def check(self) -> None:
         """Memory may have become another, or what is watched: translated code that no longer holds goes."""
+
 
 #: a domain access control register that has every domain follow its pages' permissions
 _ALL_CLIENTS = 0x55555555
@@ -231,11 +232,11 @@ class Cpu(CpuRegisters):
 
     def interrupt_translated(self) -> None:
         """Make translated code leave to tier 0 soon, which looks at requests; from any thread."""
-        self._longs[self._fast_limit] = _NEVER
+        self._longs[self._fast_limit] = _AT_ONCE
 
     def interrupt_for_translation(self) -> None:
         """Let :attr:`translation` attend soon; from any thread."""
-        self._longs[self._limit] = self._longs[self._fast_limit] = _NEVER
+        self._longs[self._limit] = self._longs[self._fast_limit] = _AT_ONCE
 
     def request_attention(self) -> None:
         """Make :meth:`run` return at the next block; from a device's code."""

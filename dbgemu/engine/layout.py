@@ -78,6 +78,7 @@ def uniform_table(arm: int, thumb: int) -> array[int]:
     """A table in which every ARM instruction has one handler, and every Thumb instruction."""
     return array("Q", [arm]) * THUMB_SLOT + array("Q", [thumb]) * THUMB_KEYS
 
+
 # The event stream of a trace: records of these bytes, little-endian (see docs/tracing.md): position
 # (u64: instruction count << 2 | phase), kind (u8), two that the kind says (u8, u16), and three words.
 EVENT_BYTES = 24

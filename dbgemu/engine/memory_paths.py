@@ -424,8 +424,7 @@ def _slow_fetch(core: RoutineCore) -> None:
     # no translated code is entered where there are breakpoints: none is for such an address
     core.line(f"store i32 {(physical & -PAGE_SIZE) | debugged.zext(32)}, ptr {page_place}")
     table = core.op(
-        f"select i1 {debugged}, ptr {core.get_pointer('debug_table')}, "
-        f"ptr {core.get_pointer('tables')}",
+        f"select i1 {debugged}, ptr {core.get_pointer('debug_table')}, ptr {core.get_pointer('tables')}",
         64,
     )
     core.line(f"store ptr {table}, ptr {core.op(f'getelementptr i8, ptr {entry}, i64 16', 64)}")

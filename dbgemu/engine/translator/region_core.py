@@ -335,7 +335,7 @@ class RegionCore(EmittingCore):
     def jump(self, address: Value) -> None:
         """Go on at ``address``, its low bits cut."""
         aligned = address & -self.instruction_size
-        if aligned.constant is not None:
+        if aligned.constant is not None and aligned.constant == self._instruction.target:
             self._go(aligned.constant)
         else:
             self._leave(f"go_{self._suffix}", aligned, self._before + 1)

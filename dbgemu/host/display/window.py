@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 STRIP = 16
 _DARK, _LIT, _BACKGROUND = (70, 20, 20), (255, 60, 40), (24, 24, 24)
 
+#: what SDL takes where there is no desktop; who asks for one of them gets it
+_INVISIBLE = frozenset(("dummy", "offscreen"))
+
 #: names that SDL gives keys otherwise than QEMU
 _KEY_NAMES = {
     "return": "ret",
@@ -108,6 +111,10 @@ class Window:
         pygame = self._pygame
         try:
             pygame.display.init()
+            if pygame.display.get_driver() in _INVISIBLE and "SDL_VIDEODRIVER" not in os.environ:
+                self._problem = "there is no desktop"
+                pygame.display.quit()
+                return
             self._outside_changed()
             self._resize()
         except pygame.error as error:

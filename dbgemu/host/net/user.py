@@ -182,7 +182,7 @@ class UserNetwork(NetBackend):
     def connected(self) -> None:
         """See NetBackend."""
         self._connected = True
-        if self._slirp is not None:
+        if self._slirp is not None and self._thread is None:
             self._start_thread()
 
     def _start_thread(self) -> None:

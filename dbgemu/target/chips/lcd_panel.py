@@ -35,7 +35,7 @@ DEFAULT_MODEL = MODELS["auto"]
 
 
 class LcdPanel:
-    """The panel. ``light`` switches its backlight (mach-mini2440.c: GPG4); it shows a picture without, too."""
+    """The panel. ``light`` switches its backlight (mach-mini2440.c: GPG4); a picture is there without."""
 
     def __init__(self, model: PanelModel, *, light: Pin) -> None:
         self.model = model

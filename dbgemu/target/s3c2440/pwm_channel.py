@@ -14,6 +14,8 @@ _NO_COMPARE = 0x10000
 #: Zero crossings closer than this, in ns, are joined into one: no core could take each interrupt,
 #: and a timer left running with TCNTB = 0 must not hold up the machine.
 _SHORTEST_PERIOD = 1000
+#: the same for TCNTB = 0, which no one means: Linux leaves timer 0 so when it resumes from SLEEP
+_EMPTY_PERIOD = 1_000_000
 
 
 class PwmChannel:
@@ -145,7 +147,7 @@ class PwmChannel:
             self.top, self.compare = self._buffers()
             self.value = self.top
             counter = self.counter
-            earliest = counter.ticks() + counter.ticks_in(_SHORTEST_PERIOD)
+            earliest = counter.ticks() + counter.ticks_in(_SHORTEST_PERIOD if self.top else _EMPTY_PERIOD)
             early = earliest - (self.loaded + self.top)
             if early > 0:
                 self.loaded += -(-early // (self.top + 1)) * (self.top + 1)
