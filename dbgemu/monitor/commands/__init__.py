@@ -27,6 +27,7 @@ from dbgemu.monitor.commands import (
     svd,
     tracing,
     translation,
+    translator,
     usb,
     usb_device,
 )
@@ -61,5 +62,6 @@ def all_commands() -> CommandSet:
             *setting.COMMANDS,
             *explain.COMMANDS,
             *tracing.COMMANDS,
+            *translator.COMMANDS,
         )
     )
