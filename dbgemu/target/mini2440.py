@@ -292,6 +292,7 @@ class Mini2440:
             self._add(block, base)
         for offset, port in self.nand.ports():
             self.bus.register_stream(0x4E000000 + offset, port)
+        self.bus.register_stream(0x4C000000 + ClockPower.CLKCON.offset, self.clkpwr.held_gates)
         self.bus.register_stream(0x5A000000 + Sdi.SDIDAT.offset, self.sdi.stream)
 
     def _add_board_parts(

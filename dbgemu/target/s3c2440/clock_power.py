@@ -9,6 +9,7 @@ from dbgemu.target.device import Device
 from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.registers import Field, Register, writes
+from dbgemu.target.stream import HeldRegister
 
 #: the crystal at XTIpll on a mini2440, in Hz
 MINI2440_CRYSTAL = 12_000_000
@@ -148,6 +149,7 @@ class ClockPower(Device):
         self.on_idle = on_idle
         self.on_sleep = on_sleep
         self.on_change: list[Callable[[], None]] = []
+        self.held_gates = HeldRegister()
         # S3C2440A UM 7, figure 7-1, note 1: Fin is the clock until software writes MPLLCON,
         # if only its reset value.
         self.mpll_programmed = False
@@ -224,6 +226,7 @@ class ClockPower(Device):
     def _read_gates(self) -> int:
         # The core cannot read while it idles: a read shows that it has woken up.
         self.CLKCON &= ~IDLE
+        self.held_gates.hold(self.CLKCON)  # Linux reads it fifty times behind each wake-up
         return self.CLKCON
 
     @CLKCON.peek
@@ -232,6 +235,7 @@ class ClockPower(Device):
 
     @CLKCON.write
     def _write_gates(self, value: int) -> None:
+        self.held_gates.release()
         self.CLKCON = value
         if value & SLEEP:
             self.asleep = True
@@ -266,6 +270,7 @@ class ClockPower(Device):
 
     def wake_up(self) -> None:
         """The core runs again after IDLE or SLEEP: their bits read as 0."""
+        self.held_gates.release()
         self.CLKCON &= ~(IDLE | SLEEP)
 
     def set_bootloader_defaults(self) -> None:
@@ -279,6 +284,7 @@ class ClockPower(Device):
 
     def reset(self) -> None:
         """Back to Fin, undivided, with the PLLs not programmed. What ended SLEEP is kept, for people."""
+        self.held_gates.release()
         super().reset()
         self.asleep = False
         self.mpll_programmed = self.upll_programmed = False
@@ -286,5 +292,6 @@ class ClockPower(Device):
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Put back what save gave; listeners hear of it when frequencies differ."""
+        self.held_gates.release()
         super().load(state)
         self._update()
