@@ -351,7 +351,7 @@ def test_a_read_waits_and_the_debugger_still_works(arm) -> None:
     arm.machine.post(lambda: arm.console.feed(b"q") and None)
     stop = arm.session.wait(5)
     assert (stop.kind, stop.pc, arm.cpu.read_register("r0")) == (StopKind.BREAKPOINT, arm.done, ord("q"))
-        assert arm.board.clock.now - time <= arm.board.clock.period_ps // 1000 + 1, "one instruction"
+    assert arm.board.clock.now - time <= arm.board.clock.period_ps // 1000 + 1, "one instruction"
 
 
 def test_a_step_does_not_wait_unless_it_may_take_long(arm) -> None:
