@@ -188,6 +188,10 @@ def _common_start(texts: list[str]) -> str:
     return first
 
 
+#: seconds between two looks at the terminal's size
+_SIZE_INTERVAL = 0.25
+
+
 class TerminalReader(LineReader):
     """Lines edited on a terminal: completion, history, suggestions, colours.
 
@@ -320,6 +324,18 @@ class TerminalReader(LineReader):
             self._loop.call_soon(self._exit, reason)
         elif self._above:
             self._show_above()
+        # its own polling misses what changes before it has looked once
+        self._session.app.terminal_size_polling_interval = None
+        self._loop.call_later(_SIZE_INTERVAL, self._look_at_size, self._output.get_size())
+
+    def _look_at_size(self, before: Size) -> None:
+        """Draw anew when the terminal has another size; on the editor's loop, now and then."""
+        if self._loop is None:
+            return
+        size = self._output.get_size()
+        if size != before:
+            self._session.app._on_resize()  # as prompt_toolkit's own telnet server does
+        self._loop.call_later(_SIZE_INTERVAL, self._look_at_size, size)
 
     def _stopped(self) -> None:
         with self._lock:
