@@ -220,7 +220,7 @@ def test_a_write_is_synced_in_the_background(tmp_path: Path, monkeypatch: pytest
         synced.set()
 
     monkeypatch.setattr("os.fsync", note)
-    monkeypatch.setattr("dbgemu.host.flash_image.SYNC_DELAY", 0.01)
+    monkeypatch.setattr("dbgemu.host.image_file.SYNC_DELAY", 0.01)
     path = tmp_path / "nor.bin"
     path.touch()
     image = FlashImage(path, 4096)

@@ -1,7 +1,6 @@
 """Image files behind SD cards and USB disks.
 
-A raw image is used as it is: each write reaches the host's page cache before the guest sees it done, so
-that it survives a kill of the emulator, and the disk a second later. Any other format that ``qemu-img``
+A raw image is used as it is. Any other format that ``qemu-img``
 knows (qcow2, vdi, vmdk, ...) is converted into a temporary file, which can only be used with ``snapshot``
 or read-only: writes into it would be lost.
 """
@@ -9,22 +8,19 @@ or read-only: writes into it would be lost.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
-import stat
 import subprocess
 import tempfile
-import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from dbgemu.errors import OptionError
+from dbgemu.host.image_file import OpenImage
 from dbgemu.target.block import SECTOR, BlockMedium
 
-#: seconds until what was written is synced to the disk
-SYNC_DELAY = 1.0
 #: bytes that a snapshot keeps together
 _PIECE = 4096
 
@@ -59,19 +55,38 @@ def open_block_image(
     return SnapshotImage(image) if snapshot and not read_only else image
 
 
-class RawImage:
+class RawImage(OpenImage):
     """A file, or a block device of the host, as it is. Raises OptionError."""
 
+    noun = "image"
+    may_be_disk = True
+    refused_as = "neither a regular file nor a disk, so it cannot be an image"
+    read_only_advice = "use -snapshot, or readonly=on"
+
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.path = path
         self.read_only = read_only
-        self._lock = threading.Lock()
-        self._sync_timer: threading.Timer | None = None
-        self._fd = _open(path, read_only)
+        super().__init__(path, writable=not read_only)
         self.size = os.lseek(self._fd, 0, os.SEEK_END)
         if not self.size or self.size % SECTOR:
             os.close(self._fd)
             raise OptionError(f"{path} has {self.size} bytes, not a whole number of sectors of {SECTOR}")
+
+    @property
+    def writes_image(self) -> bool:
+        """See BlockMedium."""
+        return not self.read_only
+
+    def used(self) -> Iterator[tuple[int, int]]:
+        """See BlockMedium: all but the file's holes."""
+        end = 0
+        try:
+            while end < self.size:
+                start = os.lseek(self._fd, end, os.SEEK_DATA)
+                end = min(os.lseek(self._fd, start, os.SEEK_HOLE), self.size)
+                yield start, end - start
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # that is: nothing but a hole follows
+                yield end, self.size - end
 
     def read(self, offset: int, length: int) -> bytes:
         """See BlockMedium; zeros where the file has become shorter meanwhile."""
@@ -79,28 +94,7 @@ class RawImage:
 
     def write(self, offset: int, data: bytes) -> None:
         """See BlockMedium."""
-        view = memoryview(data)
-        while view:
-            count = os.pwrite(self._fd, view, offset)
-            offset += count
-            view = view[count:]
-        if self._sync_timer is None:
-            self._sync_timer = threading.Timer(SYNC_DELAY, self.flush)
-            self._sync_timer.daemon = True
-            self._sync_timer.start()
-
-    def flush(self) -> None:
-        """Sync what was written; returns at once when nothing was. Any thread may call."""
-        with self._lock:
-            timer, self._sync_timer = self._sync_timer, None
-            if timer is not None:
-                timer.cancel()
-                os.fsync(self._fd)
-
-    def close(self) -> None:
-        """See BlockImage."""
-        self.flush()
-        os.close(self._fd)
+        self._write_at(offset, data)
 
 
 class SnapshotImage:
@@ -111,6 +105,16 @@ class SnapshotImage:
         self.read_only = False
         self._below = below
         self._pieces: dict[int, bytearray] = {}
+
+    @property
+    def writes_image(self) -> bool:
+        """See BlockMedium."""
+        return False
+
+    def used(self) -> Iterator[tuple[int, int]]:
+        """See BlockMedium."""
+        yield from self._below.used()
+        yield from ((number * _PIECE, len(piece)) for number, piece in self._pieces.items())
 
     def _piece(self, number: int) -> bytes | bytearray:
         kept = self._pieces.get(number)
@@ -147,30 +151,6 @@ class SnapshotImage:
         """See BlockImage."""
         self._pieces.clear()
         self._below.close()
-
-
-def _open(path: Path, read_only: bool) -> int:
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
-            raise OptionError(f"{path} is neither a regular file nor a disk, so it cannot be an image")
-        # Tested by hand, since for root every file can be opened for writing.
-        if not read_only and not mode & 0o222:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        fd = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise OptionError(f"there is no image {path}") from None
-    except OSError as error:
-        if not read_only and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise OptionError(f"{path} is read-only: use -snapshot, or readonly=on") from None
-        raise OptionError(f"cannot open the image {path}: {error.strerror}") from None
-    if not read_only:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(fd)
-            raise OptionError(f"{path} is in use by another emulator: use -snapshot to share it") from None
-    return fd
 
 
 def _format(path: Path) -> str:

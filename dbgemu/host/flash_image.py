@@ -8,28 +8,18 @@ Layouts of a NAND image, told apart by its size (the QEMU fork for the mini2440 
 
 A file grows only as far as the guest writes; on the way there it is filled with FF, from its end on, so
 that its meaning is the same at every moment, also if the emulator is killed.
-
-Every write reaches the host's page cache (``pwrite``) before the guest sees its operation done: it
-survives the loss of the emulator's process at once, and that of the host's power after a second, when
-a background thread has synced it.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-import stat
-import threading
 from pathlib import Path
 from typing import Protocol
 
 from dbgemu.errors import OptionError
+from dbgemu.host.image_file import OpenImage
 from dbgemu.target.chips.flash_array import ERASED, Backing
 from dbgemu.target.chips.nand_parts import NandPart
-
-#: seconds until what was written is synced to the disk
-SYNC_DELAY = 1.0
 
 #: how much newer (s) than its spare bytes an image may be: a kill between the two writes, coarse clocks
 _STALE_AFTER = 2.0
@@ -37,20 +27,22 @@ _STALE_AFTER = 2.0
 _FILL = bytes([ERASED]) * 65536
 
 
-class FlashImage:
+class FlashImage(OpenImage):
     """A regular file of at most ``size`` bytes that reads as erased from its end up to there.
 
     With ``snapshot`` the file is opened for reading only and ``writable`` is False. Raises
     :class:`OptionError` when the file cannot be used.
     """
 
+    noun = "flash image"
+    may_be_disk = False
+    refused_as = "not a regular file, so it cannot be a flash image"
+    read_only_advice = "use -snapshot to leave it as it is"
+
     def __init__(self, path: Path, size: int, *, snapshot: bool = False, create: bool = False) -> None:
-        self.path = path
         self.size = size
         self.writable = not snapshot
-        self._sync_lock = threading.Lock()
-        self._sync_timer: threading.Timer | None = None
-        self._fd = _open(path, self.writable, create)
+        super().__init__(path, writable=self.writable, create=create)
         self.length = os.fstat(self._fd).st_size
         if self.length > size:
             os.close(self._fd)
@@ -67,28 +59,12 @@ class FlashImage:
         if offset >= self.length and data == bytes([ERASED]) * len(data):
             return
         while self.length < offset:
-            self._write_at(self.length, _FILL[: offset - self.length])
+            self._append(self.length, _FILL[: offset - self.length])
+        self._append(offset, data)
+
+    def _append(self, offset: int, data: bytes) -> None:
         self._write_at(offset, data)
-
-    def _write_at(self, offset: int, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            count = os.pwrite(self._fd, view, offset)
-            offset += count
-            view = view[count:]
-        self.length = max(self.length, offset)
-        if self._sync_timer is None:
-            self._sync_timer = threading.Timer(SYNC_DELAY, self.flush)
-            self._sync_timer.daemon = True
-            self._sync_timer.start()
-
-    def flush(self) -> None:
-        """Sync what was written to the disk; returns at once when nothing was. Any thread may call."""
-        with self._sync_lock:
-            timer, self._sync_timer = self._sync_timer, None
-            if timer is not None:
-                timer.cancel()
-                os.fsync(self._fd)
+        self.length = max(self.length, offset + len(data))
 
     def modified(self) -> float:
         """When the file was last written, in seconds since the epoch."""
@@ -97,37 +73,6 @@ class FlashImage:
     def touch(self) -> None:
         """Make the file count as modified now."""
         os.utime(self._fd)
-
-    def close(self) -> None:
-        """Sync and close; nothing may be called afterwards."""
-        self.flush()
-        os.close(self._fd)
-
-
-def _open(path: Path, writable: bool, create: bool) -> int:
-    try:
-        if path.exists():
-            mode = path.stat().st_mode
-            if not stat.S_ISREG(mode):
-                raise OptionError(f"{path} is not a regular file, so it cannot be a flash image")
-            # Tested by hand, since for root every file can be opened for writing.
-            if writable and not mode & 0o222:
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        flags = (os.O_RDWR if writable else os.O_RDONLY) | (os.O_CREAT if create else 0)
-        fd = os.open(path, flags | os.O_CLOEXEC, 0o666)
-    except FileNotFoundError:
-        raise OptionError(f"there is no flash image {path}") from None
-    except OSError as error:
-        if writable and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and os.access(path, os.R_OK):
-            raise OptionError(f"{path} is read-only: use -snapshot to leave it as it is") from None
-        raise OptionError(f"cannot open the flash image {path}: {error.strerror}") from None
-    if writable:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(fd)
-            raise OptionError(f"{path} is in use by another emulator: use -snapshot to share it") from None
-    return fd
 
 
 class PlainNandImage:
