@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 #: bytes of a sector: the unit in which all media are addressed
@@ -13,6 +14,13 @@ class BlockMedium(Protocol):
 
     size: int
     read_only: bool
+
+    @property
+    def writes_image(self) -> bool:
+        """What is written goes to a file that stays."""
+
+    def used(self) -> Iterator[tuple[int, int]]:
+        """Where it may hold anything but zeros: offsets and lengths, in any order, which may overlap."""
 
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``; both lie within the size."""
@@ -33,6 +41,15 @@ class MemoryMedium:
         self.size = size
         self.read_only = read_only
         self.data = bytearray(size)
+
+    @property
+    def writes_image(self) -> bool:
+        """See BlockMedium."""
+        return False
+
+    def used(self) -> Iterator[tuple[int, int]]:
+        """See BlockMedium."""
+        yield 0, self.size
 
     def read(self, offset: int, length: int) -> bytes:
         """See BlockMedium."""

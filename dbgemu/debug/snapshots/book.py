@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbgemu import __version__
-from dbgemu.debug.snapshots import container
+from dbgemu.debug.snapshots import container, media
 from dbgemu.debug.snapshots.container import SnapshotError
 from dbgemu.debug.snapshots.state import capture, check, describe, restore
 
 if TYPE_CHECKING:
     from dbgemu.debug.events import FrontEnd
     from dbgemu.debug.session import DebugSession
+    from dbgemu.target.block import BlockMedium
 
 SUFFIX = ".dbgsnap"
 _MAX_NAME = 200
@@ -33,6 +34,8 @@ class Entry(NamedTuple):
     instructions: int = 0
     pc: int = 0
     problem: str = ""
+    #: what is worth telling of one that was just saved
+    notes: tuple[str, ...] = ()
 
 
 class Snapshots:
@@ -44,8 +47,9 @@ class Snapshots:
     def __init__(self, session: DebugSession, folder: Path) -> None:
         self._session = session
         self.folder = folder
-        #: of those that this process saved or loaded: what its flash images hold since comes from them
-        self._related: set[str] = set()
+        #: of those that this process saved or loaded the media that were there: what these and the flash
+        #: images hold since comes from them
+        self._related: dict[str, list[BlockMedium]] = {}
 
     def path(self, name: str) -> Path:
         """The file of the snapshot called ``name``."""
@@ -63,10 +67,17 @@ class Snapshots:
         path = self.path(name)
         if path.exists() and not container.is_snapshot(path):
             raise SnapshotError(f"'{path}' is not a snapshot, so it is not replaced")
-        header, sections = session.call(lambda: (self._header(saved_at), capture(session.machine)))
+
+        def take() -> tuple[dict[str, Any], list[BlockMedium], dict[str, bytes], list[str]]:
+            return self._header(saved_at), self._media(), *capture(session.machine)
+
+        header, here, sections, notes = session.call(take)
         size = container.write(path, header, sections)
-        self._related.add(header["id"])
-        return _entry(name, size, header)
+        self._related[header["id"]] = here
+        return _entry(name, size, header)._replace(notes=tuple(notes))
+
+    def _media(self) -> list[BlockMedium]:
+        return [medium.blocks for medium in media.present(self._session.machine.board).values()]
 
     def _header(self, saved_at: int) -> dict[str, Any]:
         machine = self._session.machine
@@ -88,14 +99,16 @@ class Snapshots:
         """
         session = self._session
         snapshot = container.read(self.path(name))
-        force = force or snapshot.header.get("id") in self._related
+        identity = str(snapshot.header.get("id"))
+        related = self._related.get(identity)
 
         def load() -> list[str]:
             decoded = check(session.machine, snapshot, name)
-            return restore(session.machine, decoded, name, force=force)
+            notes = restore(session.machine, decoded, name, force=force, related=related)
+            self._related[identity] = self._media()
+            return notes
 
         notes = session.replace_state(load, by)
-        self._related.add(snapshot.header.get("id", ""))
         if snapshot.header.get("booted") != describe(session.machine.board)["booted"]:
             notes.append("it was booted from something else: a reset boots what this command line says")
         return notes

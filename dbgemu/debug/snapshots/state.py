@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dbgemu.debug.snapshots import pages
+from dbgemu.debug.snapshots import media, pages
 from dbgemu.debug.snapshots.codec import decode, encode
 from dbgemu.debug.snapshots.container import Snapshot, SnapshotError
 
 if TYPE_CHECKING:
     from dbgemu.machine import Machine
+    from dbgemu.target.block import BlockMedium
     from dbgemu.target.mini2440 import Mini2440
 
 #: what has to be the same where a snapshot is loaded, and how a sentence calls it
@@ -45,16 +46,23 @@ def _fingerprint(board: Mini2440) -> str:
     return digest.hexdigest()
 
 
-def capture(machine: Machine) -> dict[str, bytes]:
-    """All of the machine's state, in sections. Where the machine's state may be used."""
+def capture(machine: Machine) -> tuple[dict[str, bytes], list[str]]:
+    """All of the machine's state, in sections, and what is worth telling of it.
+
+    Where the machine's state may be used.
+    """
     board = machine.board
-    return {
+    blocks = media.capture(board)
+    sections = {
         "state": encode(machine.save()),
         "sdram": pages.pack(board.sdram),
         "sram": pages.pack(board.sram),
         "nor": bytes(board.nor.memory.data),
         "nand": encode(board.nand_chip.cells.used()),
     }
+    if blocks:
+        sections["media"] = encode(media.plain(blocks))
+    return sections, media.remarks(board, blocks)
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class Decoded:
     sram: list[pages.Run]
     nor: bytes
     nand: Mapping[int, bytes]
+    media: Mapping[str, media.Saved]
 
 
 def check(machine: Machine, snapshot: Snapshot, name: str) -> Decoded:
@@ -83,6 +92,7 @@ def check(machine: Machine, snapshot: Snapshot, name: str) -> Decoded:
         sdram = pages.unpack(sections["sdram"], board.sdram.size)
         sram = pages.unpack(sections["sram"], board.sram.size)
         nor = sections["nor"]
+        blocks = media.decoded(decode(sections["media"])) if "media" in sections else {}
     except KeyError as error:
         raise SnapshotError(f"'{name}' is damaged: it has no section {error}") from None
     except ValueError as error:
@@ -103,7 +113,7 @@ def check(machine: Machine, snapshot: Snapshot, name: str) -> Decoded:
         raise SnapshotError(
             f"'{name}' was saved by dbgemu {header.get('emulator')}, whose machine differs in {difference}"
         )
-    return Decoded(state, sdram, sram, nor, nand)
+    return Decoded(state, sdram, sram, nor, nand, blocks)
 
 
 def _difference(saved: Any, present: Any, where: str = "state") -> str | None:
@@ -121,24 +131,35 @@ def _difference(saved: Any, present: Any, where: str = "state") -> str | None:
     return None
 
 
-def restore(machine: Machine, decoded: Decoded, name: str, *, force: bool) -> list[str]:
+def restore(
+    machine: Machine,
+    decoded: Decoded,
+    name: str,
+    *,
+    force: bool,
+    related: Collection[BlockMedium] | None = None,
+) -> list[str]:
     """Put the machine into a state that :func:`check` found to fit; what is worth telling of it.
 
     SnapshotError where it cannot be: then the machine is as it was. Without ``force`` also where an image
-    file would be changed by it that holds something else now.
+    file would be changed by it that holds something else now, unless this process has saved or loaded that
+    state before: then ``related`` are the media that were in the board at that time.
     """
     board = machine.board
-    cells, nor = board.nand_chip.cells, board.nor
+    cells, nor, eeprom = board.nand_chip.cells, board.nor, board.eeprom
     flash_pages, pieces = cells.differing(decoded.nand), nor.differing(decoded.nor)
+    eeprom_differs = decoded.state["board"]["devices"][eeprom.name]["contents"] != eeprom.contents
     for what, differing, written in (
-        ("NAND", len(flash_pages), cells.writes_image),
-        ("NOR", len(pieces), nor.writes_image),
+        ("NAND flash", bool(flash_pages), cells.writes_image),
+        ("NOR flash", bool(pieces), nor.writes_image),
+        ("EEPROM", eeprom_differs, eeprom.writes_image),
     ):
-        if differing and written and not force:
+        if differing and written and not force and related is None:
             raise SnapshotError(
-                f"the {what} flash's image has changed since '{name}' was saved: "
+                f"the {what}'s image has changed since '{name}' was saved: "
                 f"'loadvm {name} force' puts back what it held, in the file too"
             )
+    blocks = media.compare(board, decoded.media, name, force=force, ours=related or ())
     before = machine.save()
     flash_before = {page: cells.read(page) for page in flash_pages}, bytes(nor.memory.data)
     try:
@@ -146,11 +167,13 @@ def restore(machine: Machine, decoded: Decoded, name: str, *, force: bool) -> li
         for page in flash_pages:
             cells.write(page, decoded.nand.get(page, cells.erased))
         nor.hold(decoded.nor)
+        blocks.do()
     except Exception as error:  # whatever a state of the right form but with wrong values leads to
         for page, data in flash_before[0].items():
             cells.write(page, data)
         nor.hold(flash_before[1])
         machine.load(before)
+        blocks.undo()
         raise SnapshotError(f"'{name}' cannot be loaded: {error!r}") from error
     pages.restore(board.sdram, decoded.sdram)
     pages.restore(board.sram, decoded.sram)
@@ -160,4 +183,4 @@ def restore(machine: Machine, decoded: Decoded, name: str, *, force: bool) -> li
         notes.append(f"{len(flash_pages)} pages of NAND flash were put back")
     if pieces:
         notes.append(f"{len(pieces)} pieces of 4 KiB of NOR flash were put back")
-    return notes
+    return notes + blocks.notes

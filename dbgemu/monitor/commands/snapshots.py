@@ -16,7 +16,8 @@ def _savevm(context: Context, arguments: Sequence[str]) -> Report:
         entry = context.services.snapshots.save(*arguments)
     except SnapshotError as error:
         raise CommandError(str(error)) from None
-    return Report(f"saved as '{entry.name}': {_size(entry.size)}", _data(entry))
+    lines = [f"saved as '{entry.name}': {_size(entry.size)}", *entry.notes]
+    return Report("\n".join(lines), _data(entry))
 
 
 def _loadvm(context: Context, arguments: Sequence[str]) -> Report:
@@ -65,6 +66,8 @@ def _data(entry: Entry) -> dict[str, object]:
         return {"name": entry.name, "problem": entry.problem}
     data: dict[str, object] = entry._asdict()
     del data["problem"]
+    if not data["notes"]:
+        del data["notes"]
     return data
 
 
@@ -89,7 +92,8 @@ COMMANDS = (
         (_NAME, Argument("force", optional=True, choices=("force",))),
         group="snapshots",
         details=f"{_DETAILS}\nThe machine goes on if it ran. Break- and watchpoints stay.\n"
-        "With 'force' also where the flash chips' image files have changed since: they are written to.",
+        "With 'force' also where image files of flash chips, cards and disks have changed since: they are\n"
+        "written to.",
     ),
     Command("delvm", _delvm, "delete a saved state", (_NAME,), group="snapshots", details=_DETAILS),
     Command("info snapshots", _info_snapshots, "list the saved states", group="snapshots"),

@@ -55,6 +55,11 @@ class At24c08(Device):
         self._latch: list[int | None] = [None] * PAGE
         self._addressed = False
 
+    @property
+    def writes_image(self) -> bool:
+        """Whether what the guest changes goes to an image."""
+        return self._keeper is not None
+
     def reset(self) -> None:
         """Power-on: the array keeps its contents, a write cycle that runs is not cut short."""
         super().reset()
