@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from dbgemu.errors import OptionError
+from dbgemu.host import shutdown
 from dbgemu.options import parse_command_line
 
 #: exit status after a wrong command line, and after Ctrl-C (128 + SIGINT, as a shell reports it)
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Only now: -h and a wrong command line need neither the board nor the engine.
         from dbgemu.emulator import Emulator
 
+        shutdown.take_signals()
         with Emulator(options) as emulator:
             return emulator.run()
     except OptionError as error:
@@ -29,3 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE_ERROR
     except KeyboardInterrupt:
         return INTERRUPTED
+    except shutdown.Terminated as end:
+        shutdown.die(end.number)
+        raise

@@ -155,7 +155,7 @@ def test_the_terminal_is_restored_when_a_signal_ends_the_program(
     child = start("mon:stdio")
     child.until(b"ready")
     os.kill(child.pid, number)
-    assert child.wait() == -number
+    assert child.wait() == 128 + number
     assert termios.tcgetattr(child.fd) == child.cooked
 
 
@@ -224,7 +224,7 @@ def test_piped_input_arrives_and_its_end_neither_spins_nor_kills(start: Starter,
     assert sum(map(int, later)) - sum(map(int, ticks)) <= 10
     assert process.poll() is None
     process.terminate()
-    assert process.wait(PATIENCE) == -signal.SIGTERM
+    assert process.wait(PATIENCE) == 128 + signal.SIGTERM
     process.stdout.close()
 
 

@@ -16,6 +16,7 @@ from dbgemu.api.serial import SerialPort
 from dbgemu.debug.events import StopEvent, StopKind
 from dbgemu.emulator import Emulator
 from dbgemu.errors import Error
+from dbgemu.host import shutdown
 from dbgemu.options import SERIAL_PORTS, parse_command_line
 from dbgemu.target.clock import NS_PER_SECOND
 
@@ -141,6 +142,7 @@ class Board(Hooking):
 
     def close(self) -> None:
         """Stop the machine and give everything back: image files, sockets, threads."""
+        shutdown.forget(self.close)
         self.emulator.close()
         if "_scratch" in vars(self):
             self._scratch.cleanup()
@@ -384,6 +386,8 @@ class Board(Hooking):
         if path is None:
             path = Path(parsed.file) if parsed.file else next(self._scratch_files)
         control.start(spec, None if parsed.ring is not None else path)
+        shutdown.forget(self.close)
+        shutdown.at_shutdown(self.close)  # so that a script that just ends, or is ended, has the whole trace
         return Recording(control, Path(path))
 
     @cached_property

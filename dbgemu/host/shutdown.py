@@ -6,28 +6,49 @@ import atexit
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
 _FATAL = (signal.SIGTERM, signal.SIGHUP)
+#: seconds in which a further signal is taken for the same end: a terminal that closes sends several
+_GRACE = 2.0
 
 _callbacks: list[Callable[[], None]] = []
 _installed = False
+#: when the first signal came (s of the monotonic clock)
+_ending_since: float | None = None
+
+
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP, on the main thread: everything is closed in order, as after Ctrl-C.
+
+    Nobody is to catch it but who ends the program, with :func:`die`.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
 
 
 def at_shutdown(callback: Callable[[], None]) -> None:
-    """Have ``callback`` called once at exit, or at SIGTERM or SIGHUP: the latest first."""
+    """Have ``callback`` called once at exit, that by SIGTERM or SIGHUP too: the latest first."""
     global _installed
     _callbacks.append(callback)
     if not _installed:
         _installed = True
         atexit.register(run)
-        if threading.current_thread() is threading.main_thread():
-            for number in _FATAL:
-                # Whoever has a handler of their own ends the program in order: that is atexit then.
-                if signal.getsignal(number) is signal.SIG_DFL:
-                    signal.signal(number, _die)
+        take_signals()
+
+
+def take_signals() -> None:
+    """Let SIGTERM and SIGHUP raise :class:`Terminated`; nothing happens but on the main thread."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _FATAL:
+            # Whoever has a handler of their own ends the program in order: that is atexit then.
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _end)
 
 
 def forget(callback: Callable[[], None]) -> None:
@@ -45,7 +66,18 @@ def run() -> None:
             os.write(2, f"dbgemu: at exit: {error}\n".encode())
 
 
-def _die(number: int, frame: FrameType | None) -> None:
+def _end(number: int, frame: FrameType | None) -> None:
+    global _ending_since
+    now = time.monotonic()
+    if _ending_since is None:
+        _ending_since = now
+        raise Terminated(number)
+    if now > _ending_since + _GRACE:  # closing takes too long for whoever sends it
+        die(number)
+
+
+def die(number: int) -> None:
+    """End the program by signal ``number``, once what is registered was called."""
     run()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

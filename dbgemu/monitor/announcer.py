@@ -10,6 +10,8 @@ from collections.abc import Callable
 _LIMIT = 20_000
 #: seconds in which lines gather
 _PAUSE = 0.02
+#: seconds that closing waits for the last lines to be shown
+_PATIENCE = 5.0
 
 #: gives a line of text; called on the announcer's thread
 Line = Callable[[], str]
@@ -28,10 +30,13 @@ class Announcer:
         self._idle = threading.Event()
         self._idle.set()
         self._lost = 0
+        self._closed = False
         self._thread: threading.Thread | None = None
 
     def say(self, line: Line) -> None:
-        """Show ``line()`` soon; from one thread at a time."""
+        """Show ``line()`` soon; from one thread at a time. Nothing is shown once it is closed."""
+        if self._closed:
+            return
         if len(self._lines) >= _LIMIT:
             self._lost += 1
             return
@@ -48,12 +53,23 @@ class Announcer:
         if threading.current_thread() is not self._thread:
             self._idle.wait(timeout)
 
+    def close(self) -> None:
+        """Show what is left, and end the thread."""
+        self._closed = True
+        self._there.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_PATIENCE)
+
     def _work(self) -> None:
         pause = threading.Event()
-        while True:
+        closed = False
+        while not closed:
             self._there.wait()
-            pause.wait(_PAUSE)
+            if not self._closed:
+                pause.wait(_PAUSE)
             self._there.clear()
+            closed = self._closed
             lines = [self._lines.popleft()() for _ in range(len(self._lines))]
             lost, self._lost = self._lost, 0
             if lost:

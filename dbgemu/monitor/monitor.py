@@ -41,7 +41,8 @@ class Monitor(FrontEnd):
 
     ``on_stop`` are called for each stop but steps, after it was told on the consoles, on a thread of
     their own, so they may run commands and resume the machine; their context writes on all consoles.
-    ``quiet`` decide whether a stop is told: one True keeps it untold.
+    ``quiet`` decide whether a stop is told: one True keeps it untold. It is closed with the session, and
+    ``on_close`` are called then.
     """
 
     name = "the monitor"
@@ -52,12 +53,26 @@ class Monitor(FrontEnd):
         self._commands: CommandSet | None = None
         self.on_stop: list[Callable[[StopEvent, Context], None]] = []
         self.quiet: list[Callable[[StopEvent], bool]] = []
+        self.on_close: list[Callable[[], None]] = []
         self._consoles: list[NewsReader] = []
-        self._news: queue.SimpleQueue[StopEvent] = queue.SimpleQueue()
+        #: None is the last
+        self._news: queue.SimpleQueue[StopEvent | None] = queue.SimpleQueue()
+        self._closed = False
         self._unsettled = 0
         self._settled = threading.Condition()
         self._reporter: threading.Thread | None = None
         self._history: History | None = None
+        session.closing.append(self.close)
+
+    def close(self) -> None:
+        """Tell what there is to tell, and end the threads; no stop is told any more."""
+        with self._settled:
+            self._closed = True
+            self._news.put(None)
+        if self._reporter is not None and self._reporter is not threading.current_thread():
+            self._reporter.join(_PATIENCE)
+        while self.on_close:
+            self.on_close.pop()()
 
     @property
     def services(self) -> Services:
@@ -146,15 +161,16 @@ class Monitor(FrontEnd):
         if event.kind in _UNTOLD or not (self._consoles or self.on_stop):
             return
         with self._settled:
+            if self._closed:
+                return
             self._unsettled += 1
-        if self._reporter is None:
-            self._reporter = threading.Thread(target=self._report, name="monitor news", daemon=True)
-            self._reporter.start()
-        self._news.put(event)
+            if self._reporter is None:
+                self._reporter = threading.Thread(target=self._report, name="monitor news", daemon=True)
+                self._reporter.start()
+            self._news.put(event)
 
     def _report(self) -> None:
-        while True:
-            event = self._news.get()
+        while (event := self._news.get()) is not None:
             try:
                 if not any(quiet(event) for quiet in self.quiet):
                     self.tell(self.describe_stop(event) + "\n")
