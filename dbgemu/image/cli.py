@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from dbgemu.debug.nand_check import Ecc
 from dbgemu.errors import OptionError
@@ -28,58 +26,35 @@ from dbgemu.image.nand_image import (
 from dbgemu.image.partitions import BOARD, Partition, find_partition, number, parse_partitions
 from dbgemu.image.replacing import refuse_existing, replacing, unused
 from dbgemu.target.chips.nand_parts import DEFAULT_PART, PARTS, NandPart
+from dbgemu.tool_program import Parser, add_command, run_tool
 
-#: exit statuses: ``check`` found damage; anything that could not be done; 128 + SIGINT
-DAMAGED, FAILED, INTERRUPTED = 1, 2, 130
+#: exit status when ``check`` found damage
+DAMAGED = 1
 
 _COPIED_AT_ONCE = 1 << 20
 _WRONG = (Ecc.CORRECTABLE, Ecc.CODE_WRONG, Ecc.UNCORRECTABLE)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(FAILED, f"{self.prog}: {message}\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run with ``arguments`` (default: the process's); returns the exit status."""
-    try:
-        options = _make_parser().parse_args(arguments)
-        run: Callable[[argparse.Namespace], int] = options.run
-        status = run(options)
-        sys.stdout.flush()
-        return status
-    except OptionError as error:
-        print(f"dbgemu-img: {error}", file=sys.stderr)
-        return FAILED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"dbgemu-img: {where}{error.strerror}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return run_tool(_make_parser(), arguments)
 
 
 # -- the command line ---------------------------------------------------------------------------------
 
 
-def _make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="dbgemu-img", description="Make images for dbgemu, and look into them.")
+def _make_parser() -> Parser:
+    parser = Parser(prog="dbgemu-img", description="Make images for dbgemu, and look into them.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    create = _command(commands, "create", _create, "a NAND chip's image, erased")
+    create = add_command(commands, "create", _create, "a NAND chip's image, erased")
     create.add_argument("file", type=Path, metavar="FILE")
     _add_part(create)
     create.add_argument("--layout", choices=LAYOUTS, default="interleaved", help="default: interleaved")
     create.add_argument("--bad", metavar="N+N", default="", help="blocks that are marked bad, as 12+40")
     _add_force(create)
 
-    card = _command(commands, "card", _card, "a card's image with one partition, filled from a folder")
+    card = add_command(commands, "card", _card, "a card's image with one partition, filled from a folder")
     card.add_argument("file", type=Path, metavar="FILE")
     card.add_argument("--from", dest="folder", type=Path, metavar="FOLDER", help="what it is to hold")
     card.add_argument("--fs", choices=cards.FILE_SYSTEMS, default="fat", help="default: fat")
@@ -87,16 +62,20 @@ def _make_parser() -> argparse.ArgumentParser:
     card.add_argument("--label", default="dbgemu", help="the file system's name")
     _add_force(card)
 
-    info = _command(commands, "info", _info, "what an image is, and what is in its partitions")
+    info = add_command(commands, "info", _info, "what an image is, and what is in its partitions")
     info.add_argument("file", type=Path, metavar="FILE")
     _add_part(info)
     _add_partitions(info)
 
-    check = _command(commands, "check", _check, "compare a NAND image's data with its error correction codes")
+    check = add_command(
+        commands, "check", _check, "compare a NAND image's data with its error correction codes"
+    )
     check.add_argument("file", type=Path, metavar="FILE")
     _add_part(check)
 
-    convert = _command(commands, "convert", _convert, "another layout of a NAND image, or a raw card image")
+    convert = add_command(
+        commands, "convert", _convert, "another layout of a NAND image, or a raw card image"
+    )
     convert.add_argument("file", type=Path, metavar="FILE")
     convert.add_argument("new", type=Path, metavar="NEW")
     convert.add_argument("--to", choices=(*LAYOUTS, "raw"), required=True, help="raw: of qcow2 and others")
@@ -104,14 +83,14 @@ def _make_parser() -> argparse.ArgumentParser:
     _add_part(convert)
     _add_force(convert)
 
-    put = _command(commands, "put", _put, "write a file into a partition of a NAND image")
+    put = add_command(commands, "put", _put, "write a file into a partition of a NAND image")
     put.add_argument("file", type=Path, metavar="FILE")
     put.add_argument("partition", metavar="PARTITION")
     put.add_argument("input", type=Path, metavar="INPUT")
     _add_part(put)
     _add_partitions(put)
 
-    get = _command(commands, "get", _get, "read a partition of a NAND image into a file")
+    get = add_command(commands, "get", _get, "read a partition of a NAND image into a file")
     get.add_argument("file", type=Path, metavar="FILE")
     get.add_argument("partition", metavar="PARTITION")
     get.add_argument("output", type=Path, metavar="OUTPUT")
@@ -119,17 +98,6 @@ def _make_parser() -> argparse.ArgumentParser:
     _add_part(get)
     _add_partitions(get)
     _add_force(get)
-    return parser
-
-
-def _command(
-    commands: argparse._SubParsersAction[_Parser],
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    help: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-    parser.set_defaults(run=run)
     return parser
 
 

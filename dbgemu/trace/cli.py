@@ -3,58 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
+from dbgemu.tool_program import Commands, Parser, Run, add_command, run_tool
 from dbgemu.trace.format import TraceError
 
-#: exit statuses: of ``diff`` as of diff(1), and of every command that fails; 128 + SIGINT
-DIFFERENT, FAILED, INTERRUPTED = 1, 2, 130
+#: exit status of ``diff``, as of diff(1)
+DIFFERENT = 1
 
 _NUMBER = re.compile(r"(0x[0-9a-fA-F]+|\d+)([kMG]?)")
 _FACTORS = {"": 1, "k": 1000, "M": 1_000_000, "G": 1_000_000_000}
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(FAILED, f"{self.prog}: {message}\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run with ``arguments`` (default: the process's); returns the exit status."""
-    parser = _make_parser()
-    options = parser.parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = options.run
-    try:
-        status = run(options)
-        sys.stdout.flush()
-        return status
-    except TraceError as error:
-        print(f"dbgemu-trace: {error}", file=sys.stderr)
-        return FAILED
-    except BrokenPipeError:
-        # whoever read our output has seen enough; nothing may complain about it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        print(f"dbgemu-trace: the output cannot be written: {error.strerror}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return run_tool(_make_parser(), arguments)
 
 
 # -- the command line ---------------------------------------------------------------------------------
 
 
-def _make_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="dbgemu-trace", description="Look into traces of dbgemu, and convert them.")
+def _make_parser() -> Parser:
+    parser = Parser(prog="dbgemu-trace", description="Look into traces of dbgemu, and convert them.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     info = _command(commands, "info", _info, "what was recorded, when, and how much")
@@ -102,14 +76,8 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    commands: argparse._SubParsersAction[_Parser],
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    text: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-    parser.set_defaults(run=run)
+def _command(commands: Commands[Parser], name: str, run: Run, text: str) -> Parser:
+    parser = add_command(commands, name, run, text)
     parser.add_argument("trace", type=Path, metavar="TRACE", help="a .dbgtrace file")
     if name != "info":
         parser.add_argument(
