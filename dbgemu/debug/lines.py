@@ -63,13 +63,15 @@ class LineTable:
     def range_at(self, address: int) -> LineRange | None:
         """The row that covers ``address``, or None."""
         linked = address - self._offset & 0xFFFFFFFF
+        unit = self._unit(linked)
+        return None if unit is None else self._find_row(unit, linked)
+
+    def _unit(self, linked: int) -> _Unit | None:
         if self._units is None:
             self._index()
         assert self._units is not None
         place = bisect_right(self._starts, linked) - 1
-        if place < 0 or linked >= self._units[place].end:
-            return None
-        return self._find_row(self._units[place], linked)
+        return self._units[place] if place >= 0 and linked < self._units[place].end else None
 
     def _find_row(self, unit: _Unit, linked: int) -> LineRange | None:
         addresses, rows = self._rows_of(unit.offset)
@@ -99,6 +101,18 @@ class LineTable:
         starts = sorted({row.address for row in found if row.line == wanted and row.statement})
         moved = (start + self._offset & 0xFFFFFFFF for start in starts)
         return [place for place in map(self.range_at, moved) if place is not None]
+
+    def unit_at(self, address: int) -> Any:
+        """The compilation unit with the code at ``address``, pyelftools' object; None where none has that.
+
+        Raises whatever damaged DWARF makes pyelftools raise.
+        """
+        unit = self._unit(address - self._offset & 0xFFFFFFFF)
+        return None if unit is None else self._dwarf.get_CU_at(unit.offset)
+
+    def covers(self, unit: Any, die: Any, linked: int) -> bool:
+        """The code of a function or block of ``unit`` has the address ``linked``, as linked."""
+        return any(start <= linked < end for start, end in _ranges_of(self._dwarf, unit, die))
 
     def _index(self) -> None:
         """Find out which unit covers what."""
@@ -142,19 +156,20 @@ def _units_of(dwarf: Any) -> list[_Unit]:
     return [
         _Unit(start, end, unit.cu_offset)
         for unit in dwarf.iter_CUs()
-        for start, end in _ranges_of(dwarf, unit)
+        for start, end in _ranges_of(dwarf, unit, unit.get_top_DIE())
         if start < end
     ]
 
 
-def _ranges_of(dwarf: Any, unit: Any) -> list[tuple[int, int]]:
-    top = unit.get_top_DIE()
-    attributes = top.attributes
+def _ranges_of(dwarf: Any, unit: Any, die: Any) -> list[tuple[int, int]]:
+    """The code of a unit, or of what is in it: (first address, the one behind it)."""
+    attributes = die.attributes
     low = attributes["DW_AT_low_pc"].value if "DW_AT_low_pc" in attributes else 0
     if "DW_AT_ranges" in attributes:
         lists = dwarf.range_lists()
         entries = lists.get_range_list_at_offset(attributes["DW_AT_ranges"].value, unit)
-        ranges, base = [], low
+        top = unit.get_top_DIE().attributes
+        ranges, base = [], top["DW_AT_low_pc"].value if "DW_AT_low_pc" in top else 0
         for entry in entries:
             if hasattr(entry, "base_address"):
                 base = entry.base_address

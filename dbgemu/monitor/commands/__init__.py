@@ -30,6 +30,7 @@ from dbgemu.monitor.commands import (
     translator,
     usb,
     usb_device,
+    variables,
 )
 
 
@@ -58,6 +59,7 @@ def all_commands() -> CommandSet:
             *points.COMMANDS,
             *running.COMMANDS,
             *frames.COMMANDS,
+            *variables.COMMANDS,
             *source.COMMANDS,
             *setting.COMMANDS,
             *explain.COMMANDS,
