@@ -195,9 +195,9 @@ def test_system_calls_are_caught_by_number_of_either_abi() -> None:
     with debugged_program("mov r7, #3; swi #0; mov r7, #4; swi #0") as guest:
         guest.machine.board.bus.poke(8, bytes.fromhex("0ef0b0e1"))  # movs pc, lr
         event = caught(guest, CatchKind.SYSCALL, numbers=[4, 5])
-        assert (event.message, guest["lr"]) == ("system call 4", 0x30008010)
+        assert (event.message, guest["lr"]) == ("system call 4 (write)", 0x30008010)
     with debugged_program("mov r7, #3; swi #0x900005") as guest:
-        assert caught(guest, CatchKind.SYSCALL, numbers=[5]).message == "system call 5"
+        assert caught(guest, CatchKind.SYSCALL, numbers=[5]).message == "system call 5 (open)"
 
 
 def test_a_reset_by_the_guest_is_caught_and_one_by_a_debugger_is_not() -> None:

@@ -78,6 +78,37 @@ def test_stepping_over_lines_stays_in_the_function(linux: Monitor) -> None:
         assert linux.run("next").data["symbol"].startswith("vfs_write")
 
 
+def test_variables_of_the_kernel_are_those_that_gdb_shows(linux: Monitor) -> None:
+    linux.run("tbreak vfs_write")
+    linux.run("continue")
+    registers = [
+        linux.session.call(lambda name=name: linux.session.cpu.read_register(name))
+        for name in ("r0", "r1", "r2", "r3")
+    ]
+    found = linux.run("info args").data
+    assert [item["declaration"] for item in found] == [
+        "struct file *file",
+        "const char *buf",
+        "size_t count",
+        "loff_t *pos",
+    ]
+    assert found[0]["value"] == f"0x{registers[0]:08x}"
+    assert found[2]["value"] == str(registers[2])
+    assert linux.run("info locals").text == "ssize_t ret = <optimized out>"
+    path = "file->f_path.dentry->d_iname"
+    assert linux.run(f"info variable {path}").text.startswith(f'(unsigned char [40]) {path} = "console')
+    assert linux.run("info variable file->f_op").data["value"].endswith(" <console_fops>")
+    linux.run("up")
+    assert "loff_t *ppos = " in linux.run("info locals").text
+
+
+def test_system_calls_are_caught_by_name_and_told_by_name(linux: Monitor) -> None:
+    assert linux.run("tcatch syscall read write").data[0]["where"] == "syscall 3 (read), 4 (write)"
+    message = linux.run("continue").data["message"]
+    number = linux.session.call(lambda: linux.session.cpu.read_register("r7"))
+    assert message == {3: "system call 3 (read)", 4: "system call 4 (write)"}[number]
+
+
 def test_explain_follows_the_kernels_own_tables(linux: Monitor) -> None:
     session = linux.session
     address = session.symbols.address("jiffies")

@@ -150,7 +150,7 @@ def test_events_are_caught_by_name(program: Monitored) -> None:
     program.debugged.session.write_registers({"r7": 7})
     data = program.data("continue")
     assert data["reason"] == "catchpoint"
-    assert data["message"] == "system call 7"
+    assert data["message"] == "system call 7 (waitpid)"
     assert program.data("catch irq int_timer4")[0]["where"] == "interrupt INT_TIMER4"
 
 

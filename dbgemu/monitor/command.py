@@ -7,6 +7,7 @@ has the command, else GDB's.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -113,6 +114,7 @@ class Command:
 
 
 _QUOTES = "\"'"
+_ALIAS_WORD = re.compile(r"[A-Za-z_][\w-]*")
 
 
 def split_words(text: str, limit: int | None = None) -> list[str]:
@@ -159,6 +161,7 @@ class CommandSet:
 
     def __init__(self, commands: Iterable[Command] = ()) -> None:
         self._by_name: dict[tuple[str, ...], Command] = {}
+        self._aliases: dict[tuple[str, ...], str] = {}
         self._longest = 0
         self.add(commands)
 
@@ -180,11 +183,55 @@ class CommandSet:
         """All names and aliases."""
         return sorted(" ".join(words) for words in self._by_name)
 
+    # -- what users call commands ------------------------------------------------------------------
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Names that users have given, and the beginnings of lines that these stand for."""
+        return {" ".join(words): text for words, text in sorted(self._aliases.items())}
+
+    def set_alias(self, name: str, text: str) -> None:
+        """Let ``name`` stand for ``text``: a command, with arguments or without.
+
+        CommandError where a command has the name, or begins with it.
+        """
+        words = tuple(name.split())
+        if not words or not all(_ALIAS_WORD.fullmatch(word) for word in words):
+            raise CommandError(f"'{name}' cannot be the name of a command: letters, digits, '-' and '_' can")
+        for taken in self._by_name:
+            begins = len(taken) < len(words) and words[: len(taken)] == taken and not self._is_group(taken)
+            if taken[: len(words)] == words or begins:
+                raise CommandError(f"'{name}' cannot be an alias: '{' '.join(taken)}' is a command")
+        text = self._expanded(text.strip())
+        self.find(text)
+        self._aliases[words] = text
+        self._longest = max(self._longest, len(words))
+
+    def _is_group(self, words: tuple[str, ...]) -> bool:
+        """Other commands' names begin with these words, as with ``info``."""
+        return any(len(name) > len(words) and name[: len(words)] == words for name in self._by_name)
+
+    def remove_alias(self, name: str) -> None:
+        """Forget an alias. CommandError where there is none."""
+        if self._aliases.pop(tuple(name.split()), None) is None:
+            raise CommandError(f"there is no alias '{name}'")
+
+    def _expanded(self, line: str) -> str:
+        """``line``, with what its alias stands for in place of that."""
+        words = line.split()
+        for length in range(min(len(words), self._longest), 0, -1):
+            text = self._aliases.get(tuple(words[:length]))
+            if text is not None:
+                return " ".join((text, *line.split(None, length)[length:]))
+        return line
+
     def find(self, line: str) -> tuple[Command, str, str]:
         """The command that ``line`` starts with (the longest name counts), its format, and what follows.
 
-        Raises CommandError, which names the nearest command.
+        An alias is what it stands for. Raises CommandError, which names the nearest command.
         """
+        if self._aliases:
+            line = self._expanded(line)
         words: list[str] = []
         rests: list[str] = []
         place = 0
@@ -210,7 +257,7 @@ class CommandSet:
         if below and len(words) == 1:
             choices = ", ".join(sorted({name[1] for name in below}))
             return f"'{words[0]}' needs to know what: {choices}"
-        names = {" ".join(name): len(name) for name in self._by_name}
+        names = {" ".join(name): len(name) for name in (*self._by_name, *self._aliases)}
         for length in sorted(set(names.values()), reverse=True):
             same = [name for name, count in names.items() if count == length]
             near = difflib.get_close_matches(" ".join(words[:length]), same, n=1)

@@ -74,6 +74,11 @@ def _command_words(monitor: Monitor, words: list[str], part: str) -> list[Candid
                 continue
             whole = len(own) == place + 1
             notes[own[place]] = command.help if whole else notes.get(own[place], "")
+    for name, text in monitor.commands.aliases.items():
+        own = name.split()
+        if len(own) > place and own[:place] == words and own[place].startswith(part):
+            whole = len(own) == place + 1
+            notes[own[place]] = f"alias of '{text}'" if whole else notes.get(own[place], "")
     return [Candidate(text, note) for text, note in sorted(notes.items())]
 
 

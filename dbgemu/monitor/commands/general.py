@@ -29,6 +29,9 @@ def _help(context: Context, arguments: Sequence[str]) -> str:
     if below and below[0].name.split() != words:
         return _lines(below)
     command, _, _ = commands.find(" ".join(words))
+    stands_for = commands.aliases.get(" ".join(words))
+    if stands_for is not None:
+        return f"{' '.join(words)} is an alias of '{stands_for}'\n\n{_help(context, command.name.split())}"
     also = f"\nalso: {', '.join(command.aliases)}" if command.aliases else ""
     again = "\nAn empty line runs it again." if command.repeatable else ""
     details = f"\n\n{command.details}" if command.details else ""
@@ -87,6 +90,34 @@ def _echo(context: Context, arguments: Sequence[str]) -> str:
     return f"{arguments[0] if arguments else ''}\n"
 
 
+# -- names that users give --------------------------------------------------------------------------------
+
+
+def _alias(context: Context, arguments: Sequence[str]) -> Report:
+    commands = context.monitor.commands
+    text = arguments[0] if arguments else ""
+    name, equals, stands_for = (part.strip() for part in text.partition("="))
+    name = " ".join(name.removeprefix("-a ").removeprefix("-- ").split())
+    if not equals:
+        known = commands.aliases
+        if name and name not in known:
+            raise CommandError(f"there is no alias '{name}': 'alias {name} = COMMAND' makes it one")
+        shown = {name: known[name]} if name else known
+        return Report("\n".join(f"{item} = {shown[item]}" for item in shown) or "there are no aliases", shown)
+    if not stands_for:
+        raise CommandError(f"a command is expected behind '{name} ='")
+    before = commands.aliases.get(name)
+    commands.set_alias(name, stands_for)
+    now = commands.aliases[name]
+    told = "" if before in (None, now) else f"'{name}' was an alias of '{before}' and is one of '{now}' now"
+    return Report(told, {name: now})
+
+
+def _unalias(context: Context, arguments: Sequence[str]) -> str:
+    context.monitor.commands.remove_alias(" ".join(arguments[0].split()))
+    return ""
+
+
 # -- how a console behaves ---------------------------------------------------------------------------
 
 _ON_OFF = {"on": True, "off": False}
@@ -142,6 +173,18 @@ COMMANDS = (
             "others."
         ),
     ),
+    Command(
+        "alias",
+        _alias,
+        "give a command another name, or list such names",
+        (Argument("NAME = COMMAND", optional=True, rest=True),),
+        details=(
+            "COMMAND may have arguments; what follows NAME when it is used comes behind them. Aliases are\n"
+            "known on all consoles and in scripts. No alias can have the name of a command. 'alias' alone\n"
+            "lists them, 'unalias NAME' takes one away."
+        ),
+    ),
+    Command("unalias", _unalias, "take an alias away", (Argument("NAME", rest=True),)),
     Command("echo", _echo, "print a text", (Argument("text", rest=True, optional=True),)),
     Command("info version", _info_version, "show the emulator's version"),
     Command(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dbgemu.debug.breakpoints import Breakpoint
+from dbgemu.debug.linux.syscall_names import describe_call
 from dbgemu.debug.watchpoints import WatchKind, Watchpoint
 from dbgemu.monitor import debugging, locations
 from dbgemu.monitor.agent_code import AgentTextCondition, PythonCondition
@@ -73,7 +74,7 @@ def _where(context: Context, point: AnyPoint) -> str:
         if point.value is not None:
             value = f" == 0x{point.value:x}" + (f" mask 0x{point.mask:x}" if point.mask != 0xFFFFFFFF else "")
         return f"{what} of {point.length} bytes at {where}{value}"
-    narrowed = ", ".join(sorted(point.names) or map(str, sorted(point.numbers)))
+    narrowed = ", ".join(sorted(point.names) or map(describe_call, sorted(point.numbers)))
     return point.kind.value + (f" {narrowed}" if narrowed else "")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dbgemu.debug.breakpoints import Breakpoint
 from dbgemu.debug.catchpoints import CatchKind
+from dbgemu.debug.linux.syscall_names import NUMBERS, nearest_call
 from dbgemu.debug.transactions import device_ranges
 from dbgemu.debug.watchpoints import WatchKind, Watchpoint
 from dbgemu.monitor import agent_code, debugging, expressions, locations
@@ -199,10 +200,24 @@ def _watch(kind: WatchKind, *, log: bool = False) -> Callable[..., Report]:
 _CATCHES = {kind.value: kind for kind in CatchKind}
 
 
-def _catch(*, temporary: bool = False) -> Callable[..., Report]:
+def _system_call(session: DebugSession, word: str) -> int:
+    """The number of the call that ``word`` names, or is."""
+    number = NUMBERS.get(word)
+    if number is not None:
+        return number
+    if word.isidentifier():
+        near = nearest_call(word)
+        hint = f": did you mean {near}?" if near else ""
+        raise CommandError(f"Linux has no system call '{word}'{hint}")
+    return expressions.evaluate(session, word)
+
+
+def _catch(*, temporary: bool = False, kind: str = "") -> Callable[..., Report]:
+    first = [kind] if kind else []
+
     def run(context: Context, arguments: Sequence[str]) -> Report:
         session = context.session
-        text, condition = locations.split_condition(" ".join(arguments))
+        text, condition = locations.split_condition(" ".join([*first, *arguments]))
         name, *words = text.split()
         kind = _CATCHES.get(name)
         if kind is None:
@@ -212,7 +227,7 @@ def _catch(*, temporary: bool = False) -> Callable[..., Report]:
         numbers: list[int] = []
         names: list[str] = []
         if kind is CatchKind.SYSCALL:
-            numbers = [expressions.evaluate(session, word) for word in words]
+            numbers = [_system_call(session, word) for word in words]
         else:
             names = [word.upper() if kind is CatchKind.INTERRUPT else word for word in words]
         if condition:
@@ -326,7 +341,13 @@ The machine stops in front of the access; what is told names the register, the v
 
 _CATCH_DETAILS = f"""KIND is one of {", ".join(sorted(_CATCHES))}.
 interrupt (or irq with a name) can be narrowed to sources, as INT_TIMER4; guest-error to devices; syscall to
-numbers. 'if EXPRESSION' may follow."""
+names or numbers. 'if EXPRESSION' may follow."""
+
+_SYSCALL_DETAILS = """All calls, or those with these names (as gdb has them: write) or numbers, as they begin;
+the machine stands at the kernel's vector then, with the arguments in r0 to r6. 'if EXPRESSION' may follow."""
+
+#: 'catch syscall' is a command of its own
+_KINDS_CAUGHT = tuple(sorted(_CATCHES.keys() - {CatchKind.SYSCALL.value}))
 
 _WHAT = (Argument("WHAT", Kind.DEVICE_REGISTER, rest=True),)
 
@@ -404,19 +425,37 @@ COMMANDS = (
         "catch",
         _catch(),
         "stop when something happens",
-        (Argument("KIND", choices=tuple(sorted(_CATCHES))), Argument("name", optional=True, repeated=True)),
+        (Argument("KIND", choices=_KINDS_CAUGHT), Argument("name", optional=True, repeated=True)),
         (),
         _GROUP,
         _CATCH_DETAILS,
     ),
     Command(
+        "catch syscall",
+        _catch(kind="syscall"),
+        "stop when a program calls Linux",
+        (Argument("name", optional=True, repeated=True, choices=tuple(sorted(NUMBERS))),),
+        (),
+        _GROUP,
+        _SYSCALL_DETAILS,
+    ),
+    Command(
         "tcatch",
         _catch(temporary=True),
         "stop when something happens, once",
-        (Argument("KIND", choices=tuple(sorted(_CATCHES))), Argument("name", optional=True, repeated=True)),
+        (Argument("KIND", choices=_KINDS_CAUGHT), Argument("name", optional=True, repeated=True)),
         (),
         _GROUP,
         _CATCH_DETAILS,
+    ),
+    Command(
+        "tcatch syscall",
+        _catch(temporary=True, kind="syscall"),
+        "stop when a program calls Linux, once",
+        (Argument("name", optional=True, repeated=True, choices=tuple(sorted(NUMBERS))),),
+        (),
+        _GROUP,
+        _SYSCALL_DETAILS,
     ),
     Command(
         "delete",
