@@ -9,6 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from dbgemu.debug.conditions import Conditional, NativeFilter
+from dbgemu.debug.points import Point
 from dbgemu.engine.cpu import TranslationFault
 
 if TYPE_CHECKING:
@@ -20,47 +21,24 @@ if TYPE_CHECKING:
 _PHYSICAL = 1 << 32
 
 
-@dataclass(eq=False)
-class Breakpoint:
+@dataclass(eq=False, kw_only=True)
+class Breakpoint(Point):
     """A stop before the instruction at virtual ``address``, or a ``physical`` one under any other.
 
     A software and a hardware breakpoint do the same here (neither changes memory); the kind is kept
     because debuggers ask to be told which one was hit.
     """
 
-    id: int
-    owner: FrontEnd | None
     address: int
     hardware: bool = False
-    #: removed by its first stop
-    temporary: bool = False
-    enabled: bool = True
-    #: pass by this many times before stopping
-    ignore: int = 0
-    #: stop only when this gives True
-    condition: Callable[[], bool] | None = None
-    #: run at each hit that is a reason to stop; the machine runs on when it gives False
-    action: Callable[[], bool] | None = None
     #: it stays, with its action, when its owner leaves
     persistent: bool = False
-    #: how often it was reached with its condition true
-    hits: int = 0
     physical: bool = False
 
     @property
     def key(self) -> int:
         """Where the book keeps it: physical addresses come behind the virtual ones."""
         return self.address | (_PHYSICAL if self.physical else 0)
-
-    def reached(self) -> bool:
-        """Count one arrival; True when it is a reason to stop."""
-        if not self.enabled or (self.condition is not None and not self.condition()):
-            return False
-        self.hits += 1
-        if self.ignore:
-            self.ignore -= 1
-            return False
-        return self.action is None or self.action()
 
 
 class BreakpointBook:
@@ -124,7 +102,14 @@ class BreakpointBook:
         An ``internal`` one, of a step for example, has a number below 0: users do not see it.
         """
         number = next(self._internal_numbers if internal else self._numbers)
-        breakpoint_ = Breakpoint(number, owner, address, hardware, temporary, physical=physical)
+        breakpoint_ = Breakpoint(
+            id=number,
+            owner=owner,
+            temporary=temporary,
+            address=address,
+            hardware=hardware,
+            physical=physical,
+        )
         self._by_id[breakpoint_.id] = breakpoint_
         here = self._at.get(breakpoint_.key, ())
         self._at[breakpoint_.key] = (*here, breakpoint_)

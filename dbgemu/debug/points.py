@@ -1,4 +1,4 @@
-"""What watchpoints and catchpoints have in common: when they count, and when they stop the machine."""
+"""What break-, watch- and catchpoints have in common: when they count, and when they stop the machine."""
 
 from __future__ import annotations
 

@@ -79,19 +79,9 @@ def to_return() -> Goal:
 
 
 def _to(address: Callable[[Runner], int], condition: Callable[[Runner], Callable[[], bool] | None]) -> Goal:
-    def run(runner: Runner, stopped_at: int) -> StopEvent:
-        guard = runner.breakpoints.add(None, address(runner), temporary=True, internal=True)
-        guard.condition = condition(runner)
-        try:
-            event = runner.run(stopped_at)
-        finally:
-            runner.breakpoints.remove(guard)
-        if guard not in event.breakpoints:
-            return event
-        others = tuple(item for item in event.breakpoints if item is not guard)
-        return event if others else event._replace(kind=StopKind.LIMIT, breakpoints=())
-
-    return run
+    return lambda runner, stopped_at: runner.run_to(
+        address(runner), stopped_at, condition(runner), StopKind.LIMIT
+    )
 
 
 def steps(count: int, *, interrupts: bool | None = None) -> Goal:

@@ -103,6 +103,21 @@ class Runner:
                 return event
         return self.event(StopKind.PAUSE)
 
+    def run_to(
+        self, address: int, stopped_at: int, condition: Callable[[], bool] | None, reached: StopKind
+    ) -> StopEvent:
+        """As :meth:`run`, to virtual ``address``, where ``condition`` holds: that stop is a ``reached``."""
+        guard = self.breakpoints.add(None, address, temporary=True, internal=True)
+        guard.condition = condition
+        try:
+            event = self.run(stopped_at)
+        finally:
+            self.breakpoints.remove(guard)
+        if guard not in event.breakpoints:
+            return event
+        others = tuple(item for item in event.breakpoints if item is not guard)
+        return event if others else event._replace(kind=reached, breakpoints=())
+
     def _run_a_step(self) -> StopEvent | None:
         """One step of a run whose instructions are traced one by one; a stop that is due, or None."""
         event = self._step(True)

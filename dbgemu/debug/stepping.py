@@ -73,16 +73,7 @@ def _one(runner: Runner, steps: int = 1) -> StopEvent:
 def _to(runner: Runner, address: int, stack: int) -> StopEvent:
     """Run to ``address``, where the stack is not deeper than ``stack``."""
     read = runner.cpu.read_register
-    guard = runner.breakpoints.add(None, address & ~1, temporary=True, internal=True)
-    guard.condition = lambda: read("sp") >= stack
-    try:
-        event = runner.run(read("pc"))
-    finally:
-        runner.breakpoints.remove(guard)
-    if guard not in event.breakpoints:
-        return event
-    others = tuple(item for item in event.breakpoints if item is not guard)
-    return event if others else event._replace(kind=StopKind.STEP, breakpoints=())
+    return runner.run_to(address & ~1, read("pc"), lambda: read("sp") >= stack, StopKind.STEP)
 
 
 def _called(runner: Runner, before: int, after: int, thumb: bool, stack: int) -> int | None:

@@ -33,6 +33,7 @@ class Debugging:
         #: the command lines to run when a point stops the machine
         self.commands: WeakKeyDictionary[AnyPoint, tuple[str, ...]] = WeakKeyDictionary()
         self.announcer = Announcer(self.session.say)
+        monitor.on_close.append(self.announcer.close)
         #: the number of the stop at which a frame was selected, and the frame's
         self._selected = (-1, 0)
         self._waiting = 0

@@ -16,6 +16,7 @@ is 0xffffffff, ``/`` and ``<`` are unsigned, ``>>`` shifts zeros in, and shifts 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,12 +45,12 @@ _TOKEN = re.compile(
 )
 
 
-class Node:
+class Node(ABC):
     """A part of an expression. ``value`` is for a stopped machine, or its own thread. Raises CommandError."""
 
+    @abstractmethod
     def value(self, session: DebugSession) -> int:
         """What it is now: 0 to 2^32 - 1."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import queue
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 _ERASE = "\b \b"
@@ -25,28 +26,28 @@ class Suspended(Exception):
     """Reading stopped for another reason: ask again when there is somebody."""
 
 
-class LineReader:
+class LineReader(ABC):
     """Reads lines from keys. :meth:`read` on the console's thread, the others on any."""
 
+    @abstractmethod
     def read(self, prompt: str) -> str:
         """One line, or several divided by newlines. Raises Interrupted, InputEnded, Suspended."""
-        raise NotImplementedError
 
+    @abstractmethod
     def feed(self, data: bytes) -> None:
         """Keys that were pressed, whether or not a line is being read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def interrupt(self, reason: Exception) -> None:
         """Have the reading end with ``reason``, after what was completed before."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show(self, text: str) -> None:
         """Print whole lines without breaking the one that is being typed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self) -> None:
         """Throw away what was typed and not read yet."""
-        raise NotImplementedError
 
     @property
     def waiting(self) -> bool:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dbgemu.debug.hexdump import hexdump
 from dbgemu.debug.nand_check import Page, bad_blocks, read_block, read_page
 from dbgemu.monitor.command import Argument, Command, CommandError, Kind, Report
 from dbgemu.monitor.context import Context
 from dbgemu.monitor.expressions import evaluate
+from dbgemu.target.chips.nand_flash import NandFlash
 from dbgemu.target.mini2440 import Mini2440
+
+Found = TypeVar("Found")
 
 GROUP = "devices"
 
@@ -131,6 +134,18 @@ def _number(context: Context, words: Sequence[str], what: str) -> int:
     return evaluate(context.session, words[0])
 
 
+def _look_at(
+    context: Context, words: Sequence[str], what: str, read: Callable[[NandFlash, int], Found]
+) -> tuple[int, Found]:
+    """The number in ``words``, and what ``read`` finds there."""
+    number = _number(context, words, what)
+    chip = context.session.machine.board.nand_chip
+    try:
+        return number, context.session.call(lambda: read(chip, number))
+    except IndexError as error:
+        raise CommandError(str(error)) from None
+
+
 def _page_heading(page: Page) -> str:
     part = page.part
     offset = page.number * part.page_size
@@ -143,12 +158,7 @@ def _page_heading(page: Page) -> str:
 
 def _dump_page(context: Context, arguments: Sequence[str]) -> Report:
     words, file = _file_of(arguments)
-    number = _number(context, words, "page")
-    chip = context.session.machine.board.nand_chip
-    try:
-        page = context.session.call(lambda: read_page(chip, number))
-    except IndexError as error:
-        raise CommandError(str(error)) from None
+    _, page = _look_at(context, words, "page", read_page)
     if file is not None:
         return _write(file, page.main + page.spare)
     lines = [_page_heading(page), *hexdump(page.main), "spare bytes:", *hexdump(page.spare)]
@@ -158,12 +168,7 @@ def _dump_page(context: Context, arguments: Sequence[str]) -> Report:
 
 def _dump_block(context: Context, arguments: Sequence[str]) -> Report:
     words, file = _file_of(arguments)
-    number = _number(context, words, "block")
-    chip = context.session.machine.board.nand_chip
-    try:
-        pages = context.session.call(lambda: read_block(chip, number))
-    except IndexError as error:
-        raise CommandError(str(error)) from None
+    number, pages = _look_at(context, words, "block", read_block)
     main = b"".join(page.main for page in pages)
     if file is not None:
         return _write(file, main)

@@ -76,11 +76,6 @@ def _quit(context: Context, arguments: Sequence[str]) -> str:
     return ""
 
 
-def _system_powerdown(context: Context, arguments: Sequence[str]) -> str:
-    context.session.quit()
-    return ""
-
-
 def _stop(context: Context, arguments: Sequence[str]) -> str:
     context.session.halt()
     return ""
@@ -97,7 +92,7 @@ COMMANDS = (
     Command("system_reset", _system_reset, "reset the board"),
     Command(
         "system_powerdown",
-        _system_powerdown,
+        _quit,
         "switch the board off, which ends the emulator",
         details="The board's switch cuts the supply: the guest is not asked, as it is not on the board.",
     ),
