@@ -177,7 +177,9 @@ def test_the_console_can_be_a_file(program, tmp_path) -> None:
 
 
 @contextmanager
-def debugging(elf: Path, *options: str, cwd: Path = ROOT) -> Iterator[tuple[Gdb, subprocess.Popen[str]]]:
+def debugging(
+    elf: Path, *options: str, cwd: Path = ROOT, non_stop: bool = False
+) -> Iterator[tuple[Gdb, subprocess.Popen[str]]]:
     """A gdb on an emulator that stands at the program's entry point."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -190,6 +192,7 @@ def debugging(elf: Path, *options: str, cwd: Path = ROOT) -> Iterator[tuple[Gdb,
         try:
             gdb.execute(f"cd {cwd}")
             gdb.execute("set tcp connect-timeout 15")
+            gdb.execute(f"set non-stop {'on' if non_stop else 'off'}")
             gdb.execute(f"target remote {place}")
             gdb.stop()
             yield gdb, process
@@ -250,6 +253,33 @@ def test_files_are_gdbs_when_it_is_the_target(program, tmp_path) -> None:
         assert gdb.value("make()") == 1
         assert (tmp_path / "by-gdb.txt").exists()
         stop = gdb.run("continue")
+        assert (stop["reason"], int(stop.get("exit-code", "0"), 8)) == ("exited", 9), gdb.log
+        assert process.wait(10) == 9
+
+
+@needs_gdb
+def test_in_non_stop_mode_output_stays_with_the_emulator(program) -> None:
+    """GDB's manual has no File-I/O requests in non-stop mode: nobody waits for them."""
+    with debugging(program, non_stop=True) as (gdb, process):
+        gdb.execute("break add")
+        stop = gdb.run("continue&")
+        assert (stop["reason"], stop["frame"]["func"]) == ("breakpoint-hit", "add")
+        gdb.execute("delete")
+        assert gdb.value("show(7)") == len("shown: 7\n"), "a call in the middle of a program that stands"
+        stop = gdb.run("continue&")
+        assert (stop["reason"], int(stop["exit-code"], 8)) == ("exited", 42)
+        assert process.communicate(timeout=10)[0] == "pid 1 tty 1\nshown: 7\nouter gave 55 of 55\n"
+
+
+@needs_gdb
+def test_in_non_stop_mode_files_that_are_gdbs_cannot_be_had(program, tmp_path) -> None:
+    options = ("-semihosting-config", "target=gdb,arg=prog,arg=exit,arg=9")
+    with debugging(program, *options, cwd=tmp_path, non_stop=True) as (gdb, process):
+        gdb.execute("break main")
+        assert gdb.run("continue&")["frame"]["func"] == "main"
+        assert gdb.value("make()") == 0, "fopen tells the program"
+        assert not (tmp_path / "by-gdb.txt").exists()
+        stop = gdb.run("continue&")
         assert (stop["reason"], int(stop.get("exit-code", "0"), 8)) == ("exited", 9), gdb.log
         assert process.wait(10) == 9
 
@@ -336,6 +366,30 @@ def test_a_permanent_breakpoint_is_the_guests_exception(program) -> None:
         gdb.run("stepi")
         assert gdb.value("(unsigned) $pc") == 4
         assert gdb.value("$cpsr & 0x1f") == 0x1B
+
+
+@needs_gdb
+@pytest.mark.parametrize("non_stop", [False, True])
+@pytest.mark.parametrize(("system", "instruction"), [("none", 0xE7FFDEFE), ("GNU/Linux", 0xE7F001F0)])
+def test_a_breakpoint_on_gdbs_own_breakpoint_instruction_stops_and_is_passed(
+    program, system, instruction, non_stop
+) -> None:
+    """The program's own, to GDB: "permanent". It goes on behind it; without a breakpoint it is undefined."""
+    code = (0xE3A00001, instruction, 0xE2800004, 0xEAFFFFFE)  # mov r0, #1; it; add r0, r0, #4; b .
+    with debugging(program, non_stop=non_stop) as (gdb, _):
+        gdb.execute(f"set osabi {system}")
+        for place, word in enumerate(code):
+            gdb.execute(f"set {{unsigned}} {0x33000000 + 4 * place:#x} = {word:#x}")
+        gdb.execute("set $pc = 0x33000000")
+        gdb.execute("break *0x33000004")
+        gdb.execute("break *0x3300000c")
+        for address, value in ((0x33000004, 1), (0x3300000C, 5)):
+            assert gdb.run("continue&" if non_stop else "continue")["reason"] == "breakpoint-hit"
+            assert (gdb.value("(unsigned) $pc"), gdb.value("$r0")) == (address, value)
+        gdb.execute("delete")
+        gdb.execute("set $pc = 0x33000004")
+        gdb.run("stepi")
+        assert (gdb.value("(unsigned) $pc"), gdb.value("(unsigned) $lr")) == (4, 0x33000008)
 
 
 @needs_gdb
