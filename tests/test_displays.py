@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from dbgemu.errors import OptionError
-from dbgemu.host.display import rfb
-from dbgemu.host.display.feed import ScreenFeed, Watcher, changes
+from dbgemu.host.display import feed, rfb
+from dbgemu.host.display.feed import Rectangle, ScreenFeed, Watcher, changes
 from dbgemu.host.display.inputs import MOST_WAITING, Inputs
 from dbgemu.host.display.vnc import MOST_CLIENTS, VncServer
 from dbgemu.host.display.window import STRIP, Window, load_pygame
@@ -76,7 +76,9 @@ class Rig:
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
+def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    # the guest stands still
+    monkeypatch.setattr(feed, "_LONGEST_REST", 0.03)
     rig = Rig()
     yield rig
     rig.close()
@@ -359,9 +361,15 @@ class ShownWindow:
         self.pygame = load_pygame()
         self.closed = threading.Event()
         self.size, self.rgb, self.caption = (0, 0), b"", ""
+        self.updates: list[list[Rectangle]] = []
         monkeypatch.setattr(self.pygame.display, "flip", self._flipped)
+        monkeypatch.setattr(self.pygame.display, "update", self._updated)
         self.window = Window(rig.board, rig.watcher, rig.inputs, title="board", on_close=self.closed.set)
         self.window.start()
+
+    def _updated(self, areas: list[Rectangle]) -> None:
+        self.updates.append(areas)
+        self._flipped()
 
     def _flipped(self) -> None:
         surface = self.pygame.display.get_surface()
@@ -397,6 +405,20 @@ def test_a_window_shows_the_screen_and_the_leds(rig: Rig, window: ShownWindow) -
     with rig.lock:
         rig.set_size(120, 40)
     until(lambda: window.size == (120, 40 + STRIP))
+
+
+def test_a_window_draws_what_has_changed(rig: Rig, window: ShownWindow) -> None:
+    until(lambda: window.colour(5, 5) == (255, 0, 0))
+    with rig.lock:
+        rig.fill(10, 5, 4, 2, WHITE)
+        rig.fill(50, 60, 3, 1, WHITE)
+    until(lambda: window.colour(52, 60) == (255, 255, 255))
+    assert window.updates == [[(10, 5, 4, 2), (50, 60, 3, 1)]]
+    assert [window.colour(x, 5) for x in (9, 10, 13, 14)] == [
+        (255, 0, 0),
+        *[(255, 255, 255)] * 2,
+        (255, 0, 0),
+    ]
 
 
 def test_without_a_desktop_there_is_no_window(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

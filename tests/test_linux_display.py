@@ -3,15 +3,20 @@
 import base64
 import gzip
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 from linux_guest import COMMAND_LINE, LinuxGuest
 from PIL import Image
+from support import until
 
 from dbgemu.debug import picture
+from dbgemu.host.display.feed import Watcher
+from dbgemu.host.display.inputs import Inputs
+from dbgemu.host.display.window import Window, load_pygame
 from dbgemu.target.chips.touch_panel import FIRST, LAST
 from dbgemu.target.s3c2440.lcd_frame import Frame
 
@@ -142,6 +147,45 @@ def test_a_touch_is_an_event_with_the_place_that_was_touched(screen: Screen) -> 
         assert (seen[0], seen[-1]) == tuple(values)
         assert set(seen[1:-1]) <= set(range(values[0], values[1])), "averaged in between at the most"
     assert not touch.pressed
+
+
+def test_a_window_shows_the_console_and_a_click_in_it_is_a_touch(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    pygame, posted = load_pygame(), threading.Event()
+
+    def post(action: Callable[[], None]) -> None:
+        screen.guest.machine.post(action)
+        posted.set()
+
+    def shown() -> bytes:
+        surface = pygame.display.get_surface()
+        return bytes(pygame.image.tobytes(surface, "RGB"))[: 3 * WIDTH * HEIGHT]
+
+    def happens(kind: int, **details: object) -> None:
+        posted.clear()
+        pygame.event.post(pygame.event.Event(kind, **details))
+        assert posted.wait(60)
+        screen.run(100)
+
+    watcher = Watcher(screen.board.lcd, lambda action: action())
+    window = Window(screen.board, watcher, Inputs(screen.board, post), title="", on_close=lambda: None)
+    screen.guest.command("echo in a window > /dev/tty0; cat /dev/input/event0 > /tmp/events & CAT=$!")
+    window.start()
+    try:
+        expected = screen.frame().rgb
+        until(lambda: shown() == expected, timeout=60)
+        happens(pygame.MOUSEBUTTONDOWN, button=1, pos=(100, 150))
+        happens(pygame.MOUSEBUTTONUP, button=1, pos=(100, 150))
+    finally:
+        window.close()
+    screen.guest.command("kill $CAT")
+    events = screen.events()
+    assert [value for kind, code, value in events if (kind, code) == (EV_KEY, BTN_TOUCH)] == [1, 0]
+    for axis, expected_value in ((ABS_X, 100 * (LAST - FIRST) / 239), (ABS_Y, 150 * (LAST - FIRST) / 319)):
+        seen = {value for kind, code, value in events if (kind, code) == (EV_ABS, axis)}
+        assert seen == {FIRST + round(expected_value)}
 
 
 def test_the_7_inch_panel_gets_its_800_by_480_pixels() -> None:

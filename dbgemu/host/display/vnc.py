@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from contextlib import suppress
 
 import numpy as np
 
 from dbgemu.host.display import rfb
-from dbgemu.host.display.feed import ScreenFeed, changes
+from dbgemu.host.display.feed import SHARE, ScreenFeed, changes
 from dbgemu.host.display.inputs import Inputs
 from dbgemu.host.iothread import IoThread
 from dbgemu.target.s3c2440.lcd_frame import Pixels, fit
@@ -202,11 +203,13 @@ class _Client:
         else:
             self._held.discard(name)
         self._inputs.key(name, bool(down))
+        self._feed.hurry()
 
     async def _pointer_event(self) -> None:
         buttons, x, y = struct.unpack(">BHH", await self._reader.readexactly(5))
         self._pressed = bool(buttons & _LEFT_BUTTON)
         self._inputs.pointer(x, y, self._pressed)
+        self._feed.hurry()
 
     async def _cut_text(self) -> None:
         (length,) = struct.unpack(">xxxI", await self._reader.readexactly(7))
@@ -227,20 +230,29 @@ class _Client:
             self._attention.clear()
             if not self._wants_update:
                 continue
-            everything = self._wants_all
+            everything, pixels = self._wants_all, self._feed.pixels
+            if pixels is self._shown and not everything:
+                continue  # the request stays
             self._wants_update = self._wants_all = False
-            rectangles = await asyncio.to_thread(
-                self._encode, self._feed.pixels, self._format, self._encoding, everything
+            rectangles, cost = await asyncio.to_thread(
+                self._encode, pixels, self._format, self._encoding, everything
             )
-            if not rectangles:  # nothing has changed: the request stays
+            if not rectangles:  # nothing that this viewer sees
                 self._wants_update = True
                 continue
             self._writer.write(struct.pack(">BxH", 0, len(rectangles)))
             for rectangle in rectangles:
                 self._writer.write(rectangle)
             await self._writer.drain()
+            rest = self._feed.rest(cost / SHARE)
+            while left := rest.left():
+                await asyncio.sleep(left)
 
-    def _encode(self, now: Pixels, form: rfb.PixelFormat, encoding: int, everything: bool) -> list[bytes]:
+    def _encode(
+        self, now: Pixels, form: rfb.PixelFormat, encoding: int, everything: bool
+    ) -> tuple[list[bytes], float]:
+        """Rectangles of what the viewer does not have, and the seconds of processor time that it took."""
+        began = time.thread_time()
         found = []
         height, width = now.shape
         if now.shape != self._shown.shape:
@@ -255,4 +267,4 @@ class _Client:
         for x, y, columns, lines in areas:
             part = np.ascontiguousarray(now[y : y + lines, x : x + columns])
             found.append(self._encoder.rectangle(x, y, part, form, encoding))
-        return found
+        return found, time.thread_time() - began

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dbgemu.errors import OptionError
-from dbgemu.host.display.feed import RATE, Watcher
+from dbgemu.host.display.feed import RATE, Pace, Rectangle, Watcher, changes
 from dbgemu.host.display.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 #: pixels of the strip with the LEDs
 STRIP = 16
 _DARK, _LIT, _BACKGROUND = (70, 20, 20), (255, 60, 40), (24, 24, 24)
+
+#: SDL's own threads take about half as much as this one
+_WITH_HELPERS = 1.5
 
 #: what SDL takes where there is no desktop; who asks for one of them gets it
 _INVISIBLE = frozenset(("dummy", "offscreen"))
@@ -57,6 +61,8 @@ _KEY_NAMES = {
 def load_pygame() -> Any:
     """The library. Raises OptionError where it is not installed."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    os.environ.setdefault("SDL_VIDEO_X11_WMCLASS", "dbgemu")  # else the script's name
+    os.environ.setdefault("SDL_VIDEO_CENTERED", "1")  # else a larger picture grows off the desktop
     try:
         import pygame
     except ImportError:
@@ -90,6 +96,7 @@ class Window:
         self._pressed = False
         self._leds: tuple[bool, ...] = ()
         self._light: bool | None = None
+        self._shown = watcher.pixels
         self._thread = threading.Thread(target=self._main, name="window", daemon=True)
 
     def start(self) -> None:
@@ -122,17 +129,27 @@ class Window:
             return
         finally:
             self._opened.set()
-        clock = pygame.time.Clock()
+        pace, rest = Pace(), self._watcher.rest(0)
         while not self._ended.is_set():
-            redraw = False
+            began, redraw = time.thread_time(), False
             for event in pygame.event.get():
                 redraw |= event.type in (pygame.VIDEORESIZE, pygame.VIDEOEXPOSE)
                 self._handle(event)
-            redraw |= self._watcher.look()
-            redraw |= self._outside_changed()
+                if pace.is_slow:  # its effect is to be seen soon
+                    pace.hurry()
+                    rest = self._watcher.rest(0)
+            looks, changed = not rest.left(), False
+            if looks:
+                changed = self._watcher.look()
+                redraw |= self._outside_changed()
             if redraw:
                 self._draw()
-            clock.tick(RATE)
+            elif changed:
+                self._draw_changes()
+            if looks:
+                cost = _WITH_HELPERS * (time.thread_time() - began)
+                rest = self._watcher.rest(pace.pause(cost, changed or redraw))
+            self._ended.wait(min(1 / RATE, rest.left()))
         pygame.display.quit()
 
     def _resize(self) -> None:
@@ -155,12 +172,13 @@ class Window:
         return True
 
     def _draw(self) -> None:
+        """All of it: what has been uncovered, the LEDs, a picture of another size."""
         pygame, pixels, canvas = self._pygame, self._watcher.pixels, self._canvas
         height, width = pixels.shape
         if canvas.get_size() != (width, height + STRIP):
             self._resize()
             return
-        canvas.get_buffer().write(np.ascontiguousarray(pixels, "<u4").tobytes())
+        self._put((0, 0, width, height))
         pygame.draw.rect(canvas, _BACKGROUND, (0, height, width, STRIP))
         for place, lit in enumerate(self._leds):
             colour = _LIT if lit else _DARK
@@ -168,6 +186,26 @@ class Window:
         window = pygame.display.get_surface()
         pygame.transform.scale(canvas, window.get_size(), window)
         pygame.display.flip()
+
+    def _draw_changes(self) -> None:
+        """What differs from the picture that the window shows."""
+        window, shown, pixels = self._pygame.display.get_surface(), self._shown, self._watcher.pixels
+        if shown.shape != pixels.shape or window.get_size() != self._canvas.get_size():
+            self._draw()
+            return
+        areas = changes(shown, pixels)
+        for area in areas:
+            self._put(area)
+            window.blit(self._canvas, area[:2], area)
+        self._pygame.display.update(areas)
+
+    def _put(self, area: Rectangle) -> None:
+        """Copy a part of the picture to the canvas, which is as large as the window is without scaling."""
+        x, y, width, height = area
+        self._shown = self._watcher.pixels
+        part = (slice(y, y + height), slice(x, x + width))
+        # the surface's own memory, by columns
+        np.asarray(self._canvas.get_view("2")).T[part] = self._shown[part]
 
     def _place(self, position: tuple[int, int]) -> tuple[int, int]:
         """The pixel of the picture at a place in the window."""

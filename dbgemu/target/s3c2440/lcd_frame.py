@@ -10,7 +10,7 @@ bright. Dithering is not seen: a shade is shown as an even colour.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -47,6 +47,32 @@ def render(scan: Scan, memory: tuple[bytes, ...]) -> Pixels:
         parts = [convert(scan, part, start & 3) for start, part in zip(scan.starts, memory, strict=True)]
         pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return pixels ^ np.uint32(0xFFFFFF) if scan.inverted else pixels
+
+
+def changed_lines(scan: Scan, before: tuple[bytes, ...], now: tuple[bytes, ...]) -> tuple[int, int]:
+    """The first line that may look different and the one behind the last, of two fetches of ``scan``.
+
+    No line does where the second is not larger. Comparing memory costs a fraction of converting it.
+    """
+    if len(now) != 1 or scan.stride % 4 or scan.stride < scan.line_bytes:
+        return 0, scan.height  # two halves, or lines that share words
+    different = (np.frombuffer(before[0], np.uint32) != np.frombuffer(now[0], np.uint32)).tobytes()
+    first, last = different.find(1), different.rfind(1)
+    if first < 0:
+        return 0, 0
+    # with an odd start a line's last pixel shares its word with the next line's first
+    lead = scan.starts[0] & 3
+    top, bottom = (4 * first - lead) // scan.stride, (4 * last + 3 - lead) // scan.stride + 1
+    return max(0, top), min(scan.height, bottom)
+
+
+def render_lines(scan: Scan, memory: tuple[bytes, ...], top: int, bottom: int) -> Pixels:
+    """Lines ``top`` to ``bottom`` of what :func:`render` gives, where :func:`changed_lines` told of them."""
+    if bottom - top == scan.height:
+        return render(scan, memory)
+    part = replace(scan, height=bottom - top, starts=(scan.starts[0] + top * scan.stride,))
+    offset = top * scan.stride
+    return render(part, (memory[0][offset : offset + part.part_bytes],))
 
 
 def fit(pixels: Pixels, width: int, height: int) -> Pixels:
@@ -116,7 +142,7 @@ def _indices(scan: Scan, memory: bytes, lead: int) -> Bytes:
 
 def _pick(colours: NDArray[np.uint32], values: NDArray[Any]) -> Pixels:
     """``colours[values]``, in half the time: every value has a colour."""
-    return np.take(colours, values, mode="clip")
+    return np.take(colours, values, mode="wrap")
 
 
 def _join(red: Any, green: Any, blue: Any) -> NDArray[np.uint32]:
