@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tones import Tone, is_tone
 
+from dbgemu.cli import main
 from dbgemu.emulator import Emulator
 from dbgemu.errors import OptionError
 from dbgemu.host.audio import DeviceBackend, WavBackend, WavReader
@@ -171,3 +172,57 @@ def test_the_sound_device_pulls_what_was_played_and_pushes_what_it_hears(
     backend.close()
     assert not backend._out.running
     assert not backend._in.running
+
+
+class PortAudioError(Exception):
+    """As sounddevice has it."""
+
+
+def refuse(**settings: object) -> Stream:
+    raise PortAudioError("Error querying device -1")
+
+
+def sound_library(monkeypatch: pytest.MonkeyPatch, *, out: object, into: object) -> None:
+    library = types.ModuleType("sounddevice")
+    library.RawOutputStream, library.RawInputStream = out, into  # type: ignore[attr-defined]
+    library.PortAudioError = PortAudioError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sounddevice", library)
+
+
+def test_a_host_without_a_sound_device_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound_library(monkeypatch, out=refuse, into=refuse)
+    assert main(["-S", "-serial", "null", "-monitor", "null", "-audiodev", "host"]) == 2
+    assert capsys.readouterr().err == (
+        "dbgemu: the host has no sound device that can be used: Error querying device -1\n"
+    )
+
+
+def test_a_device_without_an_input_gives_silence_and_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries = []
+
+    def refuse_and_count(**settings: object) -> Stream:
+        tries.append(settings)
+        return refuse()
+
+    sound_library(monkeypatch, out=Stream, into=refuse_and_count)
+    backend = DeviceBackend(8000)
+    assert [backend.record(8000, 2, 3) for _ in range(2)] == [bytes(12)] * 2
+    assert len(tries) == 1
+    backend.close()
+
+
+def test_an_underflow_is_silence_and_what_comes_then_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound_library(monkeypatch, out=Stream, into=Stream)
+    backend = DeviceBackend(8000)
+    heard = bytearray()
+    for played in (b"", b"abcdef", b"", b"ghij"):
+        backend.play(8000, 2, played)
+        buffer = bytearray(4)
+        backend._out.callback(memoryview(buffer), 1, None, "output underflow")
+        heard += buffer
+    assert heard == b"\0\0\0\0abcdef\0\0ghij"
+    backend.close()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dbgemu.target.audio_mixer import AudioMixer
+from dbgemu.target.chips import uda1341_sound as sound
 from dbgemu.target.device import Device
 from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
@@ -19,7 +20,8 @@ ADDRESS = 5
 #: bits 1 and 0 of the address: what follows
 DATA0, DATA1, STATUS = 0, 1, 2
 RESET, DAC_POWER, ADC_POWER, OUTPUT_GAIN, INPUT_GAIN = 0x40, 0x01, 0x02, 0x40, 0x20
-MUTE = 0x04
+MUTE, PEAK_BEHIND, INPUT_INVERTED, OUTPUT_INVERTED, GAIN_CONTROL = 0x04, 0x20, 0x10, 0x08, 0x10
+BOTH_INPUTS, INPUT_2 = 3, 2
 #: a volume's or a mixer gain's last steps are silence
 SILENT_VOLUME, SILENT_GAIN = 62, 31
 
@@ -45,7 +47,10 @@ class Uda1341(Device):
     """
 
     title = "UDA1341TS audio codec"
-    STATE = ("_mode", "_clock", "_shift", "_bits", "_address", "_extended", "_peak", "_driven")
+    STATE = (
+        *("_mode", "_clock", "_shift", "_bits", "_address", "_extended", "_peak", "_driven"),
+        *("_filters", "_control"),
+    )
 
     STATUS0 = Register(
         0x00,
@@ -82,7 +87,10 @@ class Uda1341(Device):
         0x0C,
         width=6,
         doc="Data 0: bass boost and treble",
-        fields=(Field("BB", 5, 2, "bass boost, steps of 2 dB"), Field("TR", 1, 0, "treble, steps of 2 dB")),
+        fields=(
+            Field("BB", 5, 2, "bass boost, steps of 2 dB up to 18 (minimum), 24 (maximum)"),
+            Field("TR", 1, 0, "treble, steps of 2 dB"),
+        ),
     )
     MODE = Register(
         0x10,
@@ -102,25 +110,33 @@ class Uda1341(Device):
         width=5,
         reset=4,
         doc="Extended: microphone sensitivity and mixer mode",
-        fields=(Field("MS", 4, 2, "sensitivity"), Field("MM", 1, 0, "mixer", _MIXER)),
+        fields=(
+            Field("MS", 4, 2, "sensitivity", {n: f"{gain} dB" for n, gain in enumerate(sound.SENSITIVITY)}),
+            Field("MM", 1, 0, "mixer", _MIXER),
+        ),
     )
     EXTENDED4 = Register(
         0x30,
         width=5,
         doc="Extended: gain control, low input gain bits",
-        fields=(Field("AG", 4, doc="automatic gain control"), Field("IG_LOW", 1, 0, "input 2's gain")),
+        fields=(Field("AG", 4, doc="automatic gain control"), Field("IG_LOW", 1, 0, "IG, bits 1 and 0")),
     )
     EXTENDED5 = Register(
         0x34,
         width=5,
         doc="Extended: high input gain bits",
-        fields=(Field("IG_HIGH", 4, 0, "input 2's gain"),),
+        fields=(Field("IG_HIGH", 4, 0, "IG, bits 6 to 2: input 2's gain, -3 dB and 0.5 a step"),),
     )
     EXTENDED6 = Register(
         0x38,
         width=5,
         doc="Extended: automatic gain control",
-        fields=(Field("AT", 4, 2, "time constants"), Field("AL", 1, 0, "level")),
+        fields=(
+            Field(
+                "AT", 4, 2, "attack, decay", {n: f"{a}, {d} ms" for n, (a, d) in enumerate(sound.GAIN_TIMES)}
+            ),
+            Field("AL", 1, 0, "level", {n: f"{dB} dB" for n, dB in enumerate(sound.GAIN_LEVELS)}),
+        ),
     )
 
     def __init__(
@@ -140,6 +156,9 @@ class Uda1341(Device):
         self._peak = 0
         #: the level that the chip drives on L3DATA, None while it listens
         self._driven: int | None = None
+        #: what the filters and the automatic gain control remember of the samples before
+        self._filters = sound.nothing_remembered()
+        self._control = list(sound.NO_CONTROL)
         mode.connect(self._mode_changed)
         clock.connect(self._clock_changed)
 
@@ -202,40 +221,87 @@ class Uda1341(Device):
     # -- samples -----------------------------------------------------------------------------------
 
     def output_gain(self) -> float:
-        """By what samples are multiplied on their way out."""
+        """By what samples are multiplied on their way out, the tone controls left out."""
         volume = self.VOLUME
         if self.MODE & MUTE or volume >= SILENT_VOLUME or not self.STATUS1 & DAC_POWER:
             return 0.0
-        decibels = 1 - max(1, volume) + (6 if self.STATUS1 & OUTPUT_GAIN else 0)
-        return float(10 ** (decibels / 20))
+        gain = sound.amplitude(1 - max(1, volume) + (6 if self.STATUS1 & OUTPUT_GAIN else 0))
+        return -gain if self.STATUS1 & OUTPUT_INVERTED else gain
 
-    def input_gain(self) -> float:
-        """By what samples are multiplied on their way in; both inputs hear the same."""
-        if not self.STATUS1 & ADC_POWER:
-            return 0.0
-        first, second = (
-            0.0 if gain >= SILENT_GAIN else float(10 ** ((6 - 1.5 * gain) / 20))
-            for gain in (self.EXTENDED0, self.EXTENDED1)
-        )
-        mixed = first + second if self.EXTENDED2 & 3 == 3 else 1.0
-        return mixed * (2.0 if self.STATUS1 & INPUT_GAIN else 1.0)
+    def bass(self) -> int:
+        """The bass boost in dB."""
+        return sound.bass_boost(self.MODE & 3, self.TONE >> 2)
+
+    def treble(self) -> int:
+        """The treble boost in dB."""
+        return sound.treble_boost(self.MODE & 3, self.TONE & 3)
+
+    def input_gains(self) -> tuple[float, float]:
+        """By what inputs 1 and 2 are multiplied before they are added; both hear the same.
+
+        With automatic gain control, the second without what that adds.
+        """
+        mixer = self.EXTENDED2 & 3
+        first = 2.0 if self.STATUS1 & INPUT_GAIN else 1.0
+        if self.EXTENDED4 & GAIN_CONTROL:
+            second = sound.amplitude(sound.SENSITIVITY[self.EXTENDED2 >> 2])
+        else:
+            second = sound.amplitude((self.EXTENDED5 << 2 | self.EXTENDED4 & 3) / 2 - 3)
+        if mixer == BOTH_INPUTS:
+            first, second = (
+                0.0 if steps >= SILENT_GAIN else gain * sound.amplitude(6 - 1.5 * steps)
+                for gain, steps in ((first, self.EXTENDED0), (second, self.EXTENDED1))
+            )
+        else:
+            first, second = (0.0, second) if mixer == INPUT_2 else (first, 0.0)
+        return (-first, -second) if self.STATUS1 & INPUT_INVERTED else (first, second)
 
     def play(self, rate: int, channels: int, samples: bytes) -> None:
         """Samples from the link go out."""
+        behind = self.MODE & PEAK_BEHIND
+        if not behind:
+            self._note_peak(samples)
+        if self._voice.listening or behind:
+            samples = self._played(rate, channels, samples)
+            if behind:
+                self._note_peak(samples)
+            self._voice.play(rate, channels, samples)
+
+    def _note_peak(self, samples: bytes) -> None:
         words = array("h", samples)
         if words:
             self._peak = max(self._peak, max(words), -min(words))
-        if self._voice.listening:
-            gain = self.output_gain()
-            self._voice.play(rate, channels, samples if gain == 1 else _scaled(words, gain))
+
+    def _played(self, rate: int, channels: int, samples: bytes) -> bytes:
+        gain, words = self.output_gain(), array("h", samples)
+        filters = sound.sections(rate, self.MODE >> 3 & 3, self.bass(), self.treble())
+        if not filters:
+            self._filters = sound.nothing_remembered()
+            return samples if gain == 1 else _scaled(words, gain)
+        return sound.clipped(sound.filtered(filters, self._filters, words, channels), gain)
 
     def record(self, rate: int, channels: int, frames: int) -> bytes:
         """Samples for the link."""
-        source, gain = self._mixer.source, self.input_gain()
-        if source is None or not gain:
+        source, (first, second) = self._mixer.source, self.input_gains()
+        if source is None or not self.STATUS1 & ADC_POWER or not (first or second):
             return bytes(2 * channels * frames)
         samples = source.record(rate, channels, frames)
-        return samples if gain == 1 else _scaled(array("h", samples), gain)
+        if not (second and self.EXTENDED4 & GAIN_CONTROL):
+            self._control = list(sound.NO_CONTROL)
+            gain = first + second
+            return samples if gain == 1 else _scaled(array("h", samples), gain)
+        words, times = array("h", samples), self.EXTENDED6
+        sensitivity = sound.amplitude(sound.SENSITIVITY[self.EXTENDED2 >> 2])
+        levelled = sound.levelled(
+            [word * sensitivity for word in words],
+            rate=rate,
+            channels=channels,
+            times=times >> 2,
+            target=times & 3,
+            state=self._control,
+        )
+        share = second / sensitivity
+        return sound.clipped((first * a + share * b for a, b in zip(words, levelled, strict=True)), 1)
 
     def stop(self) -> None:
         """Nothing more is played."""
@@ -248,12 +314,24 @@ class Uda1341(Device):
 
     def facts(self) -> Iterator[Fact]:
         """What is heard."""
-        gain = self.output_gain()
+        gain, inverted = self.output_gain(), ", inverted"
         level = "0 dB" if self.VOLUME < 2 else f"-{self.VOLUME - 1} dB"
+        if self.STATUS1 & OUTPUT_GAIN:
+            level += " and 6 dB"
+        if self.STATUS1 & OUTPUT_INVERTED:
+            level += inverted
         yield Fact("output", level if gain else "muted" if self.MODE & MUTE else "silent")
-        yield Fact("bass and treble", f"+{2 * (self.TONE >> 2)} dB, +{2 * (self.TONE & 3)} dB (not applied)")
-        yield Fact("de-emphasis", f"{_DE_EMPHASIS[self.MODE >> 3 & 3]} (not applied)")
-        yield Fact("recorded from", _MIXER[self.EXTENDED2 & 3])
+        yield Fact("bass and treble", f"{_boost(self.bass())}, {_boost(self.treble())}")
+        yield Fact("de-emphasis", _DE_EMPHASIS[self.MODE >> 3 & 3])
+        recorded = _MIXER[self.EXTENDED2 & 3] if self.STATUS1 & ADC_POWER else "nothing: the ADC is off"
+        yield Fact("recorded from", recorded + (inverted if self.STATUS1 & INPUT_INVERTED else ""))
+        gains = zip((1, 2), self.input_gains(), strict=True)
+        yield Fact("input gains", ", ".join(f"{number}: {_decibels(gain)}" for number, gain in gains))
+        control = "off"
+        if self.EXTENDED4 & GAIN_CONTROL:
+            (attack, decay), place = sound.GAIN_TIMES[self.EXTENDED6 >> 2], self.EXTENDED6 & 3
+            control = f"to {sound.GAIN_LEVELS[place]} dB, attack {attack} ms, decay {decay} ms"
+        yield Fact("automatic gain control of input 2", control)
         yield Fact("L3 address", f"0x{self._address:02x}")
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -266,9 +344,17 @@ def _scaled(words: array[int], gain: float) -> bytes:
     if not gain:
         return bytes(2 * len(words))
     factor = round(gain * 65536)
-    if factor <= 65536:
+    if -65536 < factor <= 65536:
         return array("h", [word * factor >> 16 for word in words]).tobytes()
     return array("h", [max(-0x8000, min(0x7FFF, word * factor >> 16)) for word in words]).tobytes()
+
+
+def _boost(decibels: int) -> str:
+    return f"+{decibels} dB" if decibels else "flat"
+
+
+def _decibels(gain: float) -> str:
+    return f"{20 * math.log10(abs(gain)):.1f} dB" if gain else "silent"
 
 
 def _peak_level(peak: int) -> int:

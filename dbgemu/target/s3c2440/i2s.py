@@ -175,6 +175,8 @@ class I2s(Device):
             if self.codec is not None:
                 self.codec.stop()
         frequency, divider = self._rate() if transmits or receives else (0, 1)
+        if (frequency, divider) != (self._link.frequency, self._link.divider):
+            self._hand_over()  # what has been sent was sent at the old rate
         self._link.run(frequency, divider)
         self._transmit.request()
         self._receive.request()
