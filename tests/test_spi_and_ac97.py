@@ -243,3 +243,38 @@ def test_by_pio_the_threshold_tells_that_the_fifo_is_half_empty(link: Link) -> N
     assert not link.ac97.read(GLBSTAT, 4) & 1 << 18
     link.wait(8.5 / 48000)
     assert link.ac97.read(GLBSTAT, 4) & 1 << 18
+
+
+def test_the_codecs_registers_are_saved_and_put_back(link: Link) -> None:
+    link.put(0x02, 0x0404)
+    link.put(0x2A, 1)
+    link.put(0x2C, 8000)
+    link.ac97.write(GLBCTRL, 4, ON | TRANSFER | DMA_OUT)
+    state = link.board.save()
+    link.ac97.write(GLBCTRL, 4, 1)
+    assert link.codec.MASTER == 0x8000
+    link.board.load(state)
+    assert (link.codec.MASTER, link.codec.DAC_RATE) == (0x0404, 8000)
+    assert link.ac97._out_clock.rate == 8000
+    assert link.get(0x02) == 0x0404
+
+
+def test_a_state_with_a_codec_fits_a_board_without_and_the_other_way_round(link: Link) -> None:
+    other = Mini2440()
+    with_codec, without = link.board.save(), other.save()
+    link.put(0x02, 0x0404)
+    other.load(with_codec)
+    assert other.ac97.read(GLBSTAT, 4) & 7 == 1, "nobody answers"
+    link.board.load(without)
+    assert link.codec.MASTER == 0x0404
+
+
+def test_the_state_of_another_kind_of_codec_is_left_alone(link: Link) -> None:
+    class Other(Ac97Codec):
+        title = "another codec"
+
+    state = link.board.save()
+    link.ac97.attach(other := Other("other", mixer=link.board.audio))
+    link.put(0x02, 0x0404)
+    link.board.load(state)
+    assert other.MASTER == 0x0404

@@ -357,12 +357,21 @@ class Ac97(Device):
     _PARTS = ("_out", "_in", "_mic", "_out_clock", "_in_clock")
 
     def save(self) -> dict[str, Any]:
-        """The complete state as plain data, but for the codec's, which is a device of its own."""
-        return {**super().save(), "parts": {name: getattr(self, name).save() for name in self._PARTS}}
+        """The complete state as plain data; the codec's with it, where it is a :class:`Device`."""
+        codec: object = self.codec  # of whichever class
+        return {
+            **super().save(),
+            "parts": {name: getattr(self, name).save() for name in self._PARTS},
+            "codecs": [[codec.title, codec.save()]] if isinstance(codec, Device) else [],
+        }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Put back what save gave, and drive the interrupt."""
+        """Put back what save gave, and drive the interrupt; a codec that was not saved stays as it is."""
         state = dict(state)
+        codec: object = self.codec  # of whichever class
+        for title, registers in state.pop("codecs"):
+            if isinstance(codec, Device) and codec.title == title:
+                codec.load(registers)
         for name, saved in state.pop("parts").items():
             getattr(self, name).load(saved)
         super().load(state)
