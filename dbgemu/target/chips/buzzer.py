@@ -47,6 +47,7 @@ class Buzzer:
         counter = channel.counter
         if self._pin.function != "TOUT0" or not channel.running or not channel.auto_reload:
             return 0
+        channel.roll()
         period = (channel.top + 1) * counter.scale
         return counter.frequency * NS_PER_SECOND // period
 

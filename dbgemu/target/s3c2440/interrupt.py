@@ -23,7 +23,7 @@ level here for the reason above.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -255,6 +255,8 @@ class InterruptController(Device):
         self.asserted = 0  # levels of the lines, as SRCPND bits
         self.sub_asserted = 0  # and as SUBSRCPND bits
         self.folded = 0  # what the sub-sources request of SRCPND
+        #: by a source's bit in SRCPND: whom to tell when software has cleared it
+        self._to_tell: dict[int, Callable[[], None]] = {}
         #: every source's line by name, for tracing
         self.lines: dict[str, Line] = {}
         for source in SOURCES:
@@ -277,6 +279,14 @@ class InterruptController(Device):
                 f"the S3C2440A has no interrupt source {name!r}: the sources are {', '.join(self.lines)}"
             )
         return line
+
+    def pending(self, name: str) -> bool:
+        """Whether request ``name`` is latched in SRCPND: as long as it is, another one changes nothing."""
+        return self.SRCPND & _BY_NAME[name].mask != 0
+
+    def when_cleared(self, name: str, tell: Callable[[], None]) -> None:
+        """Call ``tell`` each time when software has cleared the source ``name`` of SRCPND."""
+        self._to_tell[_BY_NAME[name].mask] = tell
 
     # -- requests ------------------------------------------------------------------------------
 
@@ -350,6 +360,13 @@ class InterruptController(Device):
         # a line that was held through a reset is latched only here
         if self.INTMOD or self.SRCPND & ~before:
             self._update()
+        value &= before
+        if value & (value - 1):
+            for bit, tell in self._to_tell.items():
+                if value & bit:
+                    tell()
+        elif value in self._to_tell:
+            self._to_tell[value]()
 
     @INTPND.write
     def _clear_pending(self, value: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from dbgemu.target.device import Device
 from dbgemu.target.facts import Fact, frequency
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
-from dbgemu.target.registers import Field, Register
+from dbgemu.target.registers import Field, Register, writes
 from dbgemu.target.s3c2440.clocks import Clocks
 from dbgemu.target.s3c2440.pwm_channel import PwmChannel
 
@@ -78,10 +78,12 @@ class PwmTimers(Device):
     """The five timers.
 
     ``interrupts`` are the sources INT_TIMER0 to INT_TIMER4, pulsed at each zero; ``dma_request`` is
-    pulsed instead for the timer in TCFG1's DMA mode field. ``tclk0`` and ``tclk1`` are the frequencies
-    in Hz at the pins of these names, 0 when nothing is connected. ``outputs`` are the lines TOUT0 to
-    TOUT3. They are driven while they have listeners: an output that nobody looks at costs nothing,
-    and :meth:`output` computes its level.
+    pulsed instead for the timer in TCFG1's DMA mode field. ``pending`` tells whether a timer's request
+    is latched and not yet cleared: until :meth:`cleared`, such a timer does not ask again, which would
+    change nothing, and costs nothing, however short its periods are. ``tclk0`` and ``tclk1`` are the
+    frequencies in Hz at the pins of these names, 0 when nothing is connected. ``outputs`` are the lines
+    TOUT0 to TOUT3. They are driven while they have listeners: an output that nobody looks at costs
+    nothing, and :meth:`output` computes its level.
     """
 
     title = "PWM timers"
@@ -133,6 +135,7 @@ class PwmTimers(Device):
         clocks: Clocks,
         interrupts: Sequence[Line],
         dma_request: Line | None = None,
+        pending: Callable[[int], bool] = lambda timer: False,
         tclk0: int = 0,
         tclk1: int = 0,
         log: GuestLog | None = None,
@@ -141,6 +144,7 @@ class PwmTimers(Device):
         self.clocks = clocks
         self.interrupts = tuple(interrupts)
         self.dma_request = dma_request
+        self._pending = pending
         self.tclk = (tclk0, tclk0, tclk1, tclk1, tclk1)
         self.outputs = tuple(Line(f"TOUT{timer}") for timer in range(4))
         self.channels = tuple(self._make_channel(clock, timer) for timer in range(5))
@@ -157,6 +161,7 @@ class PwmTimers(Device):
             on_zero=partial(self._request, timer),
             on_output=partial(self._drive, timer),
             watched=partial(self._watched, timer),
+            awaited=partial(self._awaited, timer),
         )
 
     def _buffers(self, count: str, compare: str) -> tuple[int, int]:
@@ -194,6 +199,14 @@ class PwmTimers(Device):
     def _write_dividers(self, value: int) -> None:
         self.TCFG1 = value
         self._set_clocks()
+        for channel in self.channels:
+            channel.resume()
+
+    @writes(TCNTB0, TCMPB0, TCNTB1, TCMPB1, TCNTB2, TCMPB2, TCNTB3, TCMPB3, TCNTB4)
+    def _write_buffer(self, register: Register, value: int) -> None:
+        # the reloads before this moment took what was there until now
+        self.channels[(register.offset - 0x0C) // 12].catch_up()
+        self.__dict__[register.name] = value
 
     def _set_clocks(self) -> None:
         pclk = self.clocks.pclk
@@ -215,7 +228,7 @@ class PwmTimers(Device):
                 continue
             channel = self.channels[timer]
             channel.catch_up()
-            channel.auto_reload = bool(value & bits.reload)
+            channel.set_auto_reload(bool(value & bits.reload))
             if value & bits.update:
                 channel.update()
             if not value & bits.start:
@@ -237,6 +250,14 @@ class PwmTimers(Device):
             self.interrupts[timer].pulse()
         elif self.dma_request is not None:
             self.dma_request.pulse()
+
+    def _awaited(self, timer: int) -> bool:
+        dma_mode = self.TCFG1 >> 20 & 15
+        return dma_mode - 1 == timer or not self._pending(timer) or self._watched(timer)
+
+    def cleared(self, timer: int) -> None:
+        """The request of ``timer`` was cleared: its next zero makes another."""
+        self.channels[timer].resume()
 
     # -- outputs -----------------------------------------------------------------------------
 
@@ -284,6 +305,7 @@ class PwmTimers(Device):
     def facts(self) -> Iterator[Fact]:
         """Each timer: whether and how fast it counts, where it is, and its output."""
         for timer, channel in enumerate(self.channels):
+            channel.roll()
             counter = channel.counter
             rate = counter.frequency * NS_PER_SECOND // counter.scale
             words = [f"{'runs' if channel.running else 'stands'} at {channel.count()}"]

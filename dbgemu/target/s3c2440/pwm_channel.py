@@ -11,11 +11,13 @@ from dbgemu.target.s3c2440.tick_counter import TickCounter
 #: what TCMPn holds before its first update: no count matches it, so the output stays low
 _NO_COMPARE = 0x10000
 
-#: Zero crossings closer than this, in ns, are joined into one: no core could take each interrupt,
-#: and a timer left running with TCNTB = 0 must not hold up the machine.
+#: Zeros closer than this, in ns, are reported as one: no core could take each interrupt, and a timer
+#: left running with TCNTB = 0 must not hold up the machine.
 _SHORTEST_PERIOD = 1000
 #: the same for TCNTB = 0, which no one means: Linux leaves timer 0 so when it resumes from SLEEP
 _EMPTY_PERIOD = 1_000_000
+#: Zeros farther apart than this, in ns, are reported whether or not somebody waits: they are rare enough.
+_LONG_PERIOD = 1_000_000
 
 
 class PwmChannel:
@@ -23,6 +25,10 @@ class PwmChannel:
 
     ``buffers`` gives (TCNTBn, TCMPBn); ``on_zero`` is called when the counter reaches zero;
     ``on_output`` when :meth:`level` may have changed, and only while ``watched`` says that it matters.
+
+    A fast timer with auto-reload calls nobody at its zeros while ``awaited`` says that nobody waits for
+    them: it coasts, and :meth:`roll` finds later which period it is in. Who sets buffers calls
+    :meth:`catch_up` first, who begins to wait calls :meth:`resume`.
 
     While running, the count is ``value`` at tick ``loaded`` of the timer's clock, one less each tick;
     before that tick (between reaching zero and the reload) it is 0.
@@ -36,6 +42,7 @@ class PwmChannel:
         on_zero: Callable[[], None],
         on_output: Callable[[], None],
         watched: Callable[[], bool],
+        awaited: Callable[[], bool],
     ) -> None:
         self.clock = clock
         self.counter = TickCounter(clock)
@@ -43,6 +50,7 @@ class PwmChannel:
         self._on_zero = on_zero
         self._on_output = on_output
         self._watched = watched
+        self._awaited = awaited
         self._zero = Timer(clock, self._reached_zero)
         self._edge = Timer(clock, self.refresh_output)
         self.reset()
@@ -72,7 +80,7 @@ class PwmChannel:
             return 0
         if elapsed <= value:
             return value - elapsed
-        # Zero has passed, but the timer that handles it has yet to be called.
+        # Zero has passed: the timer that handles it has yet to be called, or none is needed.
         if not self.auto_reload:
             return 0
         top = self._buffers()[0]
@@ -124,44 +132,80 @@ class PwmChannel:
             self._zero.cancel()
             self._edge.cancel()
 
+    def set_auto_reload(self, on: bool) -> None:
+        """Reload at the next zero, or stop there."""
+        if on != self.auto_reload:
+            self.roll()
+            self.auto_reload = on
+            if self.running:
+                self._arm()
+
     def catch_up(self) -> None:
-        """Handle a zero crossing that is due but has not been delivered."""
+        """Handle a zero that is due but has not been reported, and come to the present period."""
         deadline = self._zero.deadline
         if deadline is not None and deadline <= self.clock.now:
             self._zero.cancel()
             self._reached_zero()
+        self.roll()
+
+    def resume(self) -> None:
+        """Somebody waits for the zeros now: report the next one, if none is awaited already."""
+        if self.running and self._zero.deadline is None:
+            self.roll()
+            self._arm()
 
     # -- what time does ----------------------------------------------------------------------
 
+    def roll(self) -> None:
+        """Count the reloads that nobody was told of: nothing changes that anybody can see."""
+        if not (self.running and self.auto_reload):
+            return
+        past = self.counter.ticks() - (self.loaded + self.value)
+        if past < 0:
+            return
+        self._last_level = int(self.compare <= self.top)
+        self.loaded += self.value + 1
+        self.value, self.compare = self._buffers()
+        self.top = self.value
+        periods = past // (self.top + 1)
+        if periods:
+            self._last_level = int(self.compare <= self.top)
+            self.loaded += periods * (self.top + 1)
+
     def _arm(self) -> None:
-        deadline = self.counter.time_of(self.loaded + self.value)
+        zero = self.loaded + self.value
+        if self.auto_reload:
+            counter = self.counter
+            if self.top + 1 < counter.ticks_in(_LONG_PERIOD) and not self._awaited():
+                self._zero.cancel()
+                return
+            shortest = counter.ticks_in(_SHORTEST_PERIOD if self.top else _EMPTY_PERIOD)
+            early = counter.ticks() + shortest - zero
+            if early > 0 and self.top + 1 < shortest:
+                zero += -(-early // (self.top + 1)) * (self.top + 1)
+        deadline = self.counter.time_of(zero)
         if deadline is None:
             self._zero.cancel()
         else:
             self._zero.start_at(deadline)
 
     def _reached_zero(self) -> None:
-        self._last_level = int(self.compare <= self.top)
         if self.auto_reload:
-            self.loaded += self.value + 1
-            self.top, self.compare = self._buffers()
-            self.value = self.top
-            counter = self.counter
-            earliest = counter.ticks() + counter.ticks_in(_SHORTEST_PERIOD if self.top else _EMPTY_PERIOD)
-            early = earliest - (self.loaded + self.top)
-            if early > 0:
-                self.loaded += -(-early // (self.top + 1)) * (self.top + 1)
-            self._arm()
+            self.roll()
         else:
+            self._last_level = int(self.compare <= self.top)
             self.value = 0
             self.running = False
         self.refresh_output()
         self._on_zero()
+        if self.running:
+            self._arm()
 
     # -- the output --------------------------------------------------------------------------
 
     def level(self) -> int:
         """The output before the inverter: 1 from the count that equals TCMPn down to 0."""
+        self.roll()
         if self.running and self.counter.ticks() < self.loaded:
             return self._last_level
         # A compare value above the start value is never met: the output stays low.
@@ -173,6 +217,7 @@ class PwmChannel:
             self._edge.cancel()
             return
         self._on_output()
+        self.resume()
         edge: int | None = None
         if self.running:
             if self.counter.ticks() < self.loaded:
@@ -189,7 +234,8 @@ class PwmChannel:
     _PLAIN = ("auto_reload", "compare", "loaded", "running", "top", "value", "_last_level")
 
     def save(self) -> dict[str, Any]:
-        """State as plain data."""
+        """State as plain data: the same at a time, whether or not somebody looked at the timer before."""
+        self.roll()
         state: dict[str, Any] = {name: getattr(self, name) for name in self._PLAIN}
         state["counter"] = self.counter.save()
         state["zero"] = self._zero.deadline
