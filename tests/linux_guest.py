@@ -10,6 +10,7 @@ from dbgemu.host.flash_image import open_nand_image
 from dbgemu.machine import Machine, StopReason
 from dbgemu.target.boot import plan_boot
 from dbgemu.target.chips.nand_parts import DEFAULT_PART
+from dbgemu.target.clock import NS_PER_SECOND
 from dbgemu.target.mini2440 import Mini2440
 
 MEMORY_SIZE = 64 << 20
@@ -17,6 +18,10 @@ COMMAND_LINE = "console=ttySAC0,115200 mini2440=0tb rdinit=/init"
 PROMPT = "mini2440:~# "
 #: 2026-11-22T10:45:35Z: any fixed time will do
 RTC_START = 1795344335
+#: instructions after which it is looked whether too much time has passed
+_PORTION = 20_000_000
+#: seconds of the guest's time without the text that is waited for, after which nothing will come
+PATIENCE = 1000
 
 
 def guest_folder() -> Path:
@@ -77,7 +82,12 @@ class LinuxGuest:
     def wait_for(self, text: str, instructions: int = 3_000_000_000) -> str:
         """Run until ``text`` is printed; gives what came since the last call. AssertionError if not."""
         self._wanted = text.encode()
-        stop = self.machine.run(instructions)
+        clock, cpu = self.machine.board.clock, self.machine.cpu
+        end, last = cpu.instructions + instructions, clock.now + PATIENCE * NS_PER_SECOND
+        while True:
+            stop = self.machine.run(min(end - cpu.instructions, _PORTION))
+            if stop.reason is not StopReason.LIMIT or cpu.instructions >= end or clock.now >= last:
+                break
         assert stop.reason is StopReason.REQUEST, f"no {text!r} after {self.text[-2000:]}"
         printed = self.output[self._from :].decode(errors="replace").replace("\r", "")
         self._from = len(self.output)
