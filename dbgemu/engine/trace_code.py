@@ -26,7 +26,7 @@ def _compile(text: str, machine: llvm.TargetMachine) -> bytes:
 
 @cache
 def load_trace_code() -> NativeCode:
-    """The functions of :mod:`.trace_ring` and :mod:`.trace_replay`: cached on disk, or compiled."""
+    """The functions that record, replay and search blocks: cached on disk, or compiled."""
     machine = target_machine()
     path = cache_folder() / f"trace-{source_digest()[:32]}.o"
     contents = read_cached(path)
@@ -34,8 +34,9 @@ def load_trace_code() -> NativeCode:
         from dbgemu.engine.ir import DECLARATIONS
         from dbgemu.engine.trace_replay import emit_replay
         from dbgemu.engine.trace_ring import emit_recording
+        from dbgemu.engine.trace_transitions import emit_transitions
 
-        text = "\n".join([DECLARATIONS, *emit_recording(), *emit_replay()])
+        text = "\n".join([DECLARATIONS, *emit_recording(), *emit_replay(), *emit_transitions()])
         contents = _compile(text, machine)
         write_cached(path, contents)
     return NativeCode(contents, machine)

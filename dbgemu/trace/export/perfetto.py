@@ -133,8 +133,10 @@ def _write_calls(trace: Trace, names: Names, selection: Selection, writer: _Writ
     threads: dict[CallStack, tuple[int, int]] = {}
 
     def on_frame(stack: CallStack, depth: int, function: Function, start: int, end: int) -> None:
+        if end == start:
+            return
         begin, finish = times[start], times[end]
-        if finish - begin < shortest or end == start:
+        if finish - begin < shortest:
             return
         place = threads.get(stack)
         if place is None:

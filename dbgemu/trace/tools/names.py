@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +57,13 @@ class Names:
         if found is None:
             found = self._functions[address] = self._find(address)
         return found
+
+    def edges(self) -> Iterator[int]:
+        """Between two of these addresses, within a MiB, all code is of one function; in no order."""
+        for file in self.symbols.files:
+            for symbol in file.symbols:
+                yield symbol.address
+                yield symbol.end
 
     def _find(self, address: int) -> Function:
         symbol = self.symbols.lookup(address)

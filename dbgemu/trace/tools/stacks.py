@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dbgemu.trace.events import Mmu
 from dbgemu.trace.reader import BlockArrays, Trace
 from dbgemu.trace.tools.names import Function, Names
+from dbgemu.trace.tools.transitions import NEVER, Transitions
 
 #: frames of a stack at most: a deeper call takes the place of the newest frame
 MAX_DEPTH = 256
@@ -59,69 +60,84 @@ class CallStack:
     def __init__(self, table_base: int, user: bool, on_frame: OnFrame | None) -> None:
         self.table_base = table_base
         self.user = user
-        self.functions: list[Function] = []
         #: the path of all frames
         self.root = self.node = Node()
-        self._starts: list[int] = []
-        #: where each frame returns to; several places, for exceptions
-        self._returns: list[tuple[int, ...]] = []
-        self._expected: dict[int, int] = {}
+        #: where frames return to, and how many of them
+        self.expected: dict[int, int] = {}
+        #: of each frame: the count at its start, and where it returns to; several places, for exceptions
+        self._frames: list[tuple[int, tuple[int, ...]]] = []
         self._on_frame = on_frame
+
+    @property
+    def functions(self) -> list[Function]:
+        """The function of each frame."""
+        found = []
+        node: Node | None = self.node
+        while node is not None and node.function is not None:
+            found.append(node.function)
+            node = node.parent
+        return found[::-1]
 
     def enter(self, function: Function, icount: int, returns: tuple[int, ...]) -> None:
         """A call."""
-        if len(self.functions) >= MAX_DEPTH:
-            returns = self._returns[-1]
+        frames = self._frames
+        if len(frames) >= MAX_DEPTH:
+            returns = frames[-1][1]
             self.leave_to(MAX_DEPTH - 1, icount)
-        self.functions.append(function)
-        self.node = self.node.child(function)
-        self._starts.append(icount)
-        self._returns.append(returns)
+        frames.append((icount, returns))
+        node = self.node
+        self.node = node.children.get(function) or node.child(function)
+        expected = self.expected
         for address in returns:
-            self._expected[address] = self._expected.get(address, 0) + 1
+            expected[address] = expected.get(address, 0) + 1
 
     def leave_to(self, depth: int, icount: int) -> None:
         """End the frames from ``depth`` on."""
-        while len(self.functions) > depth:
-            function, start = self.functions.pop(), self._starts.pop()
-            assert self.node.parent is not None
-            self.node = self.node.parent
-            for address in self._returns.pop():
-                left = self._expected[address] - 1
+        frames, expected, node = self._frames, self.expected, self.node
+        while len(frames) > depth:
+            start, returns = frames.pop()
+            function = node.function
+            assert node.parent is not None and function is not None
+            self.node = node = node.parent
+            for address in returns:
+                left = expected[address] - 1
                 if left:
-                    self._expected[address] = left
+                    expected[address] = left
                 else:
-                    del self._expected[address]
+                    del expected[address]
             if self._on_frame is not None:
-                self._on_frame(self, len(self.functions), function, start, icount)
+                self._on_frame(self, len(frames), function, start, icount)
 
     def go(self, target: int, function: Function, origin: int, icount: int) -> None:
         """Control came to ``target``, in ``function``, from in front of ``origin`` (0: not known)."""
-        if target in self._expected:
-            depth = len(self._returns) - 1
-            while target not in self._returns[depth]:
+        if target in self.expected:
+            frames = self._frames
+            depth = len(frames) - 1
+            while target not in frames[depth][1]:
                 depth -= 1
             self.leave_to(depth, icount)
-            if self.functions and self.functions[-1] is function:
-                return
-        functions = self.functions
-        if not functions:
-            self.enter(function, icount, ())
-        elif functions[-1] is function:
+        newest = self.node.function
+        if newest is function:
             return
-        elif target == function.start and function.known:
+        if newest is None:
+            self.enter(function, icount, ())
+        elif target == function[0] and function[2]:  # its start; it is known
             self.enter(function, icount, (origin,) if origin else ())
         else:
             self._jump(function, icount)
 
     def _jump(self, function: Function, icount: int) -> None:
-        functions = self.functions
-        for depth in range(len(functions) - 2, -1, -1):
-            if functions[depth] is function:
-                self.leave_to(depth + 1, icount)
+        depth = len(self._frames) - 1
+        node = self.node.parent
+        while node is not None and node.function is not None:
+            if node.function is function:
+                self.leave_to(depth, icount)
                 return
-        returns = self._returns[-1]
-        self.leave_to(len(functions) - 1, icount)
+            depth -= 1
+            node = node.parent
+        depth = len(self._frames) - 1
+        returns = self._frames[depth][1]
+        self.leave_to(depth, icount)
         self.enter(function, icount, returns)
 
 
@@ -151,30 +167,34 @@ class Stacks:
 
     def block(self, icount: int, pc: int, length: int, flags: int) -> CallStack:
         """A block was executed; ``flags`` as in :class:`BlockArrays`. Gives the stack it was executed on."""
-        stack = self.current
-        user = flags > 1
         # after a gap nobody knows what was called from where
         origin = self._previous_end if icount == self._next_icount else 0
-        if pc - (pc & 0x1F) in _VECTORS and not user:
-            stack = self._take_exception(stack, icount, pc, origin)
-        else:
-            if user != stack.user:
-                if user:
-                    stack.leave_to(0, icount)
-                stack = self.current = self._stack(self._table_base, user)
-            stack.go(pc, self._names.function(pc), origin, icount)
+        stack = self._come_to(icount, pc, flags > 1, origin, self._previous_thumb)
         self._previous_thumb = bool(flags & 1)
         self._previous_end = pc + length * (2 if flags & 1 else 4)
         self._next_icount = icount + length
         return stack
 
-    def _take_exception(self, stack: CallStack, icount: int, pc: int, origin: int) -> CallStack:
+    def _come_to(self, icount: int, pc: int, user: bool, origin: int, previous_thumb: bool) -> CallStack:
+        stack = self.current
+        if pc & ~0x1F in _VECTORS and not user:
+            return self._take_exception(stack, icount, pc, origin, previous_thumb)
+        if user is not stack.user:
+            if user:
+                stack.leave_to(0, icount)
+            stack = self.current = self._stack(self._table_base, user)
+        stack.go(pc, self._names.function(pc), origin, icount)
+        return stack
+
+    def _take_exception(
+        self, stack: CallStack, icount: int, pc: int, origin: int, previous_thumb: bool
+    ) -> CallStack:
         if stack.user:
             stack = self.current = self._stack(self._table_base, False)
             stack.leave_to(0, icount)
         # back to the interrupted instruction, or behind the one that faulted
-        width = 2 if self._previous_thumb else 4
-        returns = (origin, origin - width) if origin and stack.functions else ()
+        width = 2 if previous_thumb else 4
+        returns = (origin, origin - width) if origin and stack.node is not stack.root else ()
         stack.enter(Function(pc, f"<{_VECTOR_NAMES[pc >> 2 & 7]}>", True), icount, returns)
         return stack
 
@@ -192,11 +212,33 @@ class Stacks:
 
         Address spaces are told apart where the trace has events of the MMU. TraceError when it is damaged.
         """
-        block = self.block
+        transitions = Transitions(self._names.edges())
+        functions: dict[int, Function] = {}
+        stack, since = self.current, transitions.end
         for part in self._parts(trace, start, end):
-            for icount, pc, length, flags in part:
-                block(icount, pc, length, flags).node.instructions += length
-        self.end(max(self._next_icount, 0))
+            place = 0
+            while place < len(part):
+                found, place = transitions.find(part, place, self._expected())
+                for icount, pc, flags, before, origin in found:
+                    # all blocks since the one that was looked at were executed on its path, without a gap
+                    stack.node.instructions += before - since
+                    since = icount
+                    function = functions.get(pc)
+                    if function is not None and stack is self.current and stack.user == flags >> 1 & 1:
+                        stack.go(pc, function, origin, icount)
+                        continue
+                    stack = self._come_to(icount, pc, bool(flags & 2), origin, bool(flags & 4))
+                    if pc & ~0x1F not in _VECTORS:
+                        functions[pc] = self._names.function(pc)
+        stack.node.instructions += transitions.end - since
+        self.end(transitions.end if since != NEVER else 0)
+
+    def _expected(self) -> Iterator[int]:
+        """Where control may return to, in this address space."""
+        for user in (False, True):
+            stack = self._all.get((self._table_base, user))
+            if stack is not None:
+                yield from stack.expected
 
     def _parts(self, trace: Trace, start: int | None, end: int | None) -> Iterator[BlockArrays]:
         """The blocks, cut where the table base is switched, which is done on the way."""
