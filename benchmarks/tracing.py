@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from benchmarks.counted_boot import make_board, run_to_prompt
 from benchmarks.engine_speed import kernel_marks
-from benchmarks.guest_program import Mark, compile_kernels, have_qemu, run_on_engine, run_on_qemu
+from benchmarks.guest_program import (
+    Mark,
+    Program,
+    compile_kernels,
+    have_qemu,
+    run_on_engine,
+    run_on_qemu,
+)
 from benchmarks.harness import Settings
 from benchmarks.linux_boot import find_guest
 from benchmarks.report import Aim, BenchmarkError, Figure
 from dbgemu.engine.cpu import Cpu
 from dbgemu.engine.native import NativeCode, load_interpreter
+from dbgemu.engine.translator.compiling import AtOnce
+from dbgemu.engine.translator.translator import Translator
 from dbgemu.machine import Machine
 from dbgemu.target.clock import VirtualClock
 from dbgemu.trace.format import Header
@@ -31,7 +41,8 @@ _SCALE, _LOGGED_SCALE = 40, 1
 def measure(settings: Settings) -> list[Figure]:
     """Figures of the boot, then of the program."""
     with tempfile.TemporaryDirectory() as folder:
-        return [*_boot(settings, Path(folder)), *_program(settings, Path(folder))]
+        path = Path(folder)
+        return [*_boot(settings, path), *_program(settings, path), *_translated(settings, path)]
 
 
 def _boot(settings: Settings, folder: Path) -> list[Figure]:
@@ -111,6 +122,57 @@ def _program(settings: Settings, folder: Path) -> list[Figure]:
         ),
         Figure(_GROUP, "time of it, traced, against untraced", "x", slower),
     ]
+
+
+def _translated(settings: Settings, folder: Path) -> list[Figure]:
+    """The CPU-bound program in steady state: all of it is translated.
+
+    By CPU time of the thread that executes; what packs the file runs on another one beside it.
+    """
+    code = load_interpreter()
+    figures = []
+    for state in ("ARM", "Thumb"):
+        elf = compile_kernels(settings.scale or _SCALE, thumb=state == "Thumb")
+        programs, translators = [], []
+        sink = FileSink(folder / f"{state}.dbgtrace", Header(spec="tb_exec", kinds=("tb_exec",)))
+        for traced in (False, True):
+            program = Program(elf, code)
+            translators.append(
+                Translator(program.cpu, AtOnce(), threshold=100, again=100, patience=1, batch=1)
+            )
+            if traced:
+                recorder = Recorder(program.cpu, VirtualClock(), sink)
+                recorder.start(blocks=True, kinds=0)
+            program.run()
+            programs.append(program)
+
+        def run(program: Program) -> tuple[float, float]:
+            before, all_before = time.thread_time(), time.process_time()
+            program.run()
+            return time.thread_time() - before, time.process_time() - all_before
+
+        sides = {
+            name: partial(run, program) for name, program in zip(("plain", "traced"), programs, strict=True)
+        }
+        runs = settings.interleave(sides, f"translated CPU-bound program, {state}")
+        recorder.stop()
+        sink.close()
+        for translator in translators:
+            translator.close()
+        plain, traced_runs = runs["plain"], runs["traced"]
+        figures.append(
+            Figure(
+                _GROUP,
+                f"translated CPU-bound program with tb_exec, {state}",
+                "s",
+                [own for own, _ in traced_runs],
+                "no trace",
+                [own for own, _ in plain],
+                Aim(1.5, at_most=True, ratio=True),
+                {"with_packing": [a[1] / b[1] for a, b in zip(traced_runs, plain, strict=True)]},
+            )
+        )
+    return figures
 
 
 def _instructions(marks: list[Mark]) -> int:

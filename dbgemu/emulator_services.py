@@ -15,19 +15,24 @@ from dbgemu.errors import OptionError
 from dbgemu.media import Media
 from dbgemu.monitor.command import CommandError
 from dbgemu.monitor.services import Connection, Image
+from dbgemu.target.guest_log import Repeats
 
 if TYPE_CHECKING:
     from dbgemu.debug.session import DebugSession
     from dbgemu.debug.snapshots.book import Snapshots
     from dbgemu.emulator_network import EmulatorNetwork
+    from dbgemu.engine.translator.translator import Translator
     from dbgemu.execution_log import ExecutionLog
     from dbgemu.gdbstub.server import GdbServer
     from dbgemu.host.backend import Chardev
     from dbgemu.host.iothread import IoThread
     from dbgemu.options import Options
     from dbgemu.target.guest_log import GuestError
+    from dbgemu.translation_log import TranslationLog
 
 _GUEST_ERRORS = frozenset(("guest_errors", "unimp"))
+_OF_TRANSLATION = frozenset(("op", "out_asm"))
+_OF_EXECUTION = frozenset(("in_asm", "exec", "cpu", "int", "mmu"))
 
 
 class EmulatorServices:
@@ -39,10 +44,12 @@ class EmulatorServices:
         #: what was opened, by what it is for
         self.backends: dict[str, Chardev] = {}
         self._items: frozenset[str] = frozenset()
+        self._repeats = Repeats()
         self._stream: TextIO = sys.stderr
         #: shows lines of the log on a console that has standard error's terminal; False when none has
         self.on_terminal: Callable[[str], bool] = lambda text: False
         self._execution_log: ExecutionLog | None = None
+        self._translation_log: TranslationLog | None = None
         self._server: GdbServer | None = None
         self._io: IoThread | None = None
         self._run_command: Callable[[str], str] = str
@@ -57,11 +64,18 @@ class EmulatorServices:
             except OSError as error:
                 message = f"-D: '{options.log_file}' cannot be written: {error.strerror}"
                 raise OptionError(message) from None
-        self._log(options.log_items)
+        try:
+            self._log(options.log_items)
+        except CommandError as error:
+            self._close_log()
+            raise OptionError(f"-d: {error}") from None
 
     def close(self) -> None:
         """Close the log's file, and the images of what is plugged in."""
         self.media.close()
+        self._close_log()
+
+    def _close_log(self) -> None:
         if self._stream is not sys.stderr:
             self._stream.close()
 
@@ -83,23 +97,43 @@ class EmulatorServices:
 
     def _log(self, items: frozenset[str]) -> None:
         machine = self._session.machine
+        executed, translated = items & _OF_EXECUTION, items & _OF_TRANSLATION
+        translator = self._translator() if translated else None
         listeners = machine.board.log.listeners
         if self._items & _GUEST_ERRORS:
             listeners.remove(self._guest_error)
         if self._execution_log is not None:
             self._execution_log.close()
             self._execution_log = None
+        if self._translation_log is not None:
+            self._translation_log.close()
+            self._translation_log = None
         self._items = items
         if items & _GUEST_ERRORS:
+            self._repeats = Repeats()
             listeners.append(self._guest_error)
-        if items - _GUEST_ERRORS:
+        if executed:
             from dbgemu.execution_log import ExecutionLog  # with the disassembler, which takes its time
 
-            self._execution_log = ExecutionLog(machine, items - _GUEST_ERRORS, self._write_log)
+            self._execution_log = ExecutionLog(machine, executed, self._write_log)
+        if translator is not None:
+            from dbgemu.translation_log import TranslationLog
+
+            self._translation_log = TranslationLog(translator, translated, self._write_log)
+
+    def _translator(self) -> Translator:
+        from dbgemu.engine.translator.translator import Translator  # few sessions have one
+
+        translator = self._session.cpu.translation
+        if not isinstance(translator, Translator):
+            raise CommandError("'op' and 'out_asm' show translated code: there is none without -accel jit")
+        return translator
 
     def _guest_error(self, error: GuestError) -> None:
-        symbol = "" if error.pc is None else self._session.symbols.describe(error.pc)
-        self._write_log(f"{error} <{symbol}>" if symbol else str(error))
+        note = self._repeats.note(error)
+        if note is not None:
+            symbol = "" if error.pc is None else self._session.symbols.describe(error.pc)
+            self._write_log(f"{error} <{symbol}>{note}" if symbol else f"{error}{note}")
 
     def _write_log(self, line: str) -> None:
         stream = self._stream

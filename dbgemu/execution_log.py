@@ -1,4 +1,4 @@
-"""Logging what a machine executes: ``-d in_asm,exec,cpu,int``, with QEMU's names.
+"""Logging what a machine executes: ``-d in_asm,exec,cpu,int,mmu``, with QEMU's names.
 
 It executes one instruction at a time, which costs nothing to a :class:`Machine` that is not logged.
 """
@@ -12,11 +12,10 @@ import capstone
 from dbgemu.engine.cpu import TranslationFault
 from dbgemu.machine import Machine
 from dbgemu.target.arm.core import Vector
+from dbgemu.target.arm.cp15 import CONTROL_MMU
+from dbgemu.target.arm.mmu import FAULT_NAMES
 from dbgemu.target.arm.state import F, I, StopCode, T
 from dbgemu.target.bus import BusError
-
-#: the items that need this machine
-EXECUTION_ITEMS = frozenset(("in_asm", "exec", "cpu", "int"))
 
 _HIGH_VECTORS = 1 << 13  # cp15 c1, bit V
 _SYNCHRONOUS = {
@@ -39,7 +38,7 @@ class ExecutionLog:
         self._write = write
         chosen = set(items)
         self._exec, self._cpu, self._int = ("exec" in chosen, "cpu" in chosen, "int" in chosen)
-        self._asm = "in_asm" in chosen
+        self._asm, self._mmu = "in_asm" in chosen, "mmu" in chosen
         self._seen: set[tuple[int, bytes]] = set()
         self._arm = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_ARM)
         self._thumb = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB)
@@ -59,11 +58,20 @@ class ExecutionLog:
             return self._beneath(limit, resume)
         cpu = self.cpu
         pc, before, interrupt = cpu.pc, cpu.instructions, cpu.state.interrupts & (I | F)
+        mapping = self._mapping()
         self._before(pc)
         code = self._beneath(min(limit, before + 1), resume)
-        if self._int and cpu.instructions != before:
-            self._after(pc, interrupt)
+        if cpu.instructions != before:
+            if self._int or self._mmu:
+                self._after(pc, interrupt)
+            if self._mmu and (changed := self._mapping()) != mapping:
+                base, enabled = changed
+                self._write(f"MMU {'on' if enabled else 'off'}, tables at 0x{base:08x}, by pc 0x{pc:08x}")
         return code
+
+    def _mapping(self) -> tuple[int, bool]:
+        state = self.cpu.state
+        return state.ttb, bool(state.cp15_control & CONTROL_MMU)
 
     def _before(self, pc: int) -> None:
         if self._cpu:
@@ -99,9 +107,18 @@ class ExecutionLog:
         cpu = self.cpu
         if interrupt:
             what = "FIQ" if interrupt & F else "IRQ"
-            self._write(f"Taking exception {what} at pc 0x{pc:08x}")
+            if self._int:
+                self._write(f"Taking exception {what} at pc 0x{pc:08x}")
             return
         base = 0xFFFF_0000 if cpu.state.cp15_control & _HIGH_VECTORS else 0
         vector, what = _SYNCHRONOUS.get(cpu.pc - base, (None, ""))
-        if vector is not None and cpu.state.control & 0x1F == vector.mode and cpu.pc != pc + 4:
+        if vector is None or cpu.state.control & 0x1F != vector.mode or cpu.pc == pc + 4:
+            return
+        if self._int:
             self._write(f"Taking exception {what} at pc 0x{pc:08x}")
+        if self._mmu and vector in (Vector.DATA_ABORT, Vector.PREFETCH_ABORT):
+            data = vector is Vector.DATA_ABORT
+            status = cpu.state.dfsr if data else cpu.state.ifsr
+            address = cpu.state.far if data else pc
+            fault = FAULT_NAMES.get(status & 0xF, "external abort")
+            self._write(f"MMU: {fault}, status 0x{status:02x}, address 0x{address:08x}, at pc 0x{pc:08x}")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SERIAL_PORTS = 3
 
-#: what ``-d`` can log; the last four execute one instruction at a time, which is slow
+#: what ``-d`` can log; what is called slow executes one instruction at a time
 LOG_ITEMS: dict[str, str] = {
     "guest_errors": "accesses to devices that no driver should make",
     "unimp": "the same",
@@ -41,6 +41,9 @@ LOG_ITEMS: dict[str, str] = {
     "in_asm": "each instruction, disassembled, when it is executed first (slow)",
     "exec": "the pc of each instruction that is executed (slow)",
     "cpu": "the registers in front of each instruction (slow)",
+    "mmu": "faults, and changes of the translation table base and the MMU's enable bit (slow)",
+    "op": "LLVM IR of translated code, when it comes into use (-accel jit)",
+    "out_asm": "host code of translated code, when it comes into use (-accel jit)",
 }
 
 

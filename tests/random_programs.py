@@ -14,12 +14,18 @@ import random
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from dbgemu.engine.translator.compiling import AtOnce
 from dbgemu.engine.translator.translator import Translator
 from dbgemu.target.arm.assembler import assemble, assemble_program
 from dbgemu.target.arm.state import Mode
+from dbgemu.target.clock import VirtualClock
 from dbgemu.target.device import Device
+from dbgemu.trace.format import Header
+from dbgemu.trace.recorder import Recorder
+from dbgemu.trace.sinks import FileSink
 from tests.arm_programs import DATA, RAM, Guest, PageTables
 from tests.random_source import Writer
 
@@ -207,6 +213,33 @@ def difference(seed: int, level: int = 0) -> str:
     return ""
 
 
+def trace_difference(seed: int, folder: Path, level: int = 0) -> str:
+    """As :func:`difference`, of traces: empty when the file is the same, byte for byte, in both tiers."""
+    program = make_program(seed)
+    results = []
+    for translated in (False, True):
+        run, path = Run(program), folder / f"{translated}.dbgtrace"
+        sink = FileSink(path, Header(spec="tb_exec", kinds=("tb_exec",)))
+        recorder = Recorder(run.guest.cpu, VirtualClock(), sink)
+        translator = None
+        if translated:
+            compiler = AtOnce(level)
+            translator = Translator(run.guest.cpu, compiler, threshold=2, again=2, patience=1, batch=1)
+        recorder.start(blocks=True, kinds=0)
+        ended = run.execute(None, translator)
+        recorder.stop()
+        sink.close()
+        if translator is not None:
+            Totals.entered += sum(region.hits for region in translator.regions)
+            Totals.regions += translator.statistics["installed"]
+            translator.close()
+        results.append((path.read_bytes(), ended))
+    plain, other = results
+    if plain == other:
+        return ""
+    return f"seed {seed}, traced: {'its trace' if plain[0] != other[0] else 'its end'} differs"
+
+
 class Totals:
     """What all runs of this process did."""
 
@@ -229,16 +262,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--level", type=int, default=0, help="LLVM's code generation level")
+    parser.add_argument("--traces", action="store_true", help="compare the traces of the tiers")
     options = parser.parse_args(arguments)
     started = time.monotonic()
     failures = 0
-    for seed in range(options.seed, options.seed + options.count):
-        found = difference(seed, options.level)
-        if found:
-            failures += 1
-            print(found, flush=True)
-            if failures == 10:
-                break
+    with TemporaryDirectory() as folder:
+        for seed in range(options.seed, options.seed + options.count):
+            if options.traces:
+                found = trace_difference(seed, Path(folder), options.level)
+            else:
+                found = difference(seed, options.level)
+            if found:
+                failures += 1
+                print(found, flush=True)
+                if failures == 10:
+                    break
     seconds = time.monotonic() - started
     print(
         f"{options.count} programs from seed {options.seed}: {failures} differ; {Totals.regions} regions,"

@@ -311,6 +311,25 @@ class Cpu(CpuRegisters):
         """The next instruction will not be executed before an interrupt's handler."""
         return bool(self.state.interrupts & (I | F))
 
+    def observe_blocks(self, function: int, transfer: int = 0, predicted: int = 0) -> None:
+        """Let the native ``function`` see the entry of each block; see :mod:`dbgemu.engine.trace_ring`.
+
+        With the address of a TraceRing as ``predicted``, translated code records too: what that ring
+        predicts by itself, other transfers by ``transfer``. Without, tier 0 executes everything.
+        """
+        state = self.state
+        predicted = predicted if self.translation is not None else 0
+        state.trace_block, state.trace_transfer, state.trace_predicted = function, transfer, predicted
+        self.code_tables.choose(traced=predicted != 0)
+        state.interrupts |= OBSERVED
+
+    def ignore_blocks(self) -> None:
+        """End what :meth:`observe_blocks` began."""
+        state = self.state
+        state.interrupts &= ~OBSERVED
+        state.trace_block = state.trace_transfer = state.trace_predicted = 0
+        self.code_tables.choose(traced=False)
+
     def mask_interrupts(self, masked: bool) -> None:
         """Hold interrupts back regardless of the CPSR (single steps), or let them through again."""
         state = self.state

@@ -119,13 +119,13 @@ def emit_go(core: RoutineCore, thumb: bool) -> None:
     _begin(core, pc, thumb, "missed")
 
 
-def emit_go_any(core: RoutineCore) -> None:
+def emit_go_any(core: RoutineCore, go: str = "go") -> None:
     """As :func:`emit_go`, in the instruction set that ``control`` says."""
     pc = Value(core, "%pc")
     for _ in core.when((core.get("control") & T).ne(0)):
-        core.line(f"musttail call {CONVENTION} void @go_thumb({PASSED}, i32 {pc & ~1})")
+        core.line(f"musttail call {CONVENTION} void @{go}_thumb({PASSED}, i32 {pc & ~1})")
         core.end("ret void")
-    core.line(f"musttail call {CONVENTION} void @go_arm({PASSED}, i32 {pc & ~3})")
+    core.line(f"musttail call {CONVENTION} void @{go}_arm({PASSED}, i32 {pc & ~3})")
     core.end("ret void")
 
 

@@ -28,12 +28,14 @@ from dbgemu.engine.layout import (
 )
 from dbgemu.engine.memory_paths import bit_of, resuming
 from dbgemu.engine.routines import CONVENTION, PARAMETERS, PASSED, RoutineCore, emit_function
+from dbgemu.engine.traced_code import emit_go_traced
 from dbgemu.target.arm.core import Vector
 from dbgemu.target.arm.mmu import walk
 from dbgemu.target.arm.semantics.conditions import condition_holds
 from dbgemu.target.arm.semantics.status import enter_exception
 from dbgemu.target.arm.state import (
     FETCH_TLB_ENTRIES,
+    OBSERVED,
     PAGE_BITS,
     PAGE_SIZE,
     SEMIHOSTING_ARM,
@@ -142,18 +144,23 @@ class FlowCore(RoutineCore):
 
 def _begin(core: FlowCore) -> None:
     """Begin a block at ``%pc``: see to requests, the budget and the fetch TLB. The count is settled."""
-    pc, left = _heed(core)
+    pc, left = _heed(core, "attend_begin")
     _look_up(core, pc, left, lambda: emit_probe(core, pc, core.thumb))
 
 
 def _interpret(core: FlowCore) -> None:
     """As _begin, but tier 0 executes the block."""
-    _look_up(core, *_heed(core))
+    _look_up(core, *_heed(core, "attend"))
 
 
 def _missed(core: FlowCore) -> None:
     """As _begin, where the jump cache has just been looked at in vain."""
-    pc, left = _heed(core)
+    pc, left = _heed(core, "attend_missed")
+    _count(core, pc, left)
+
+
+def _count(core: FlowCore, pc: Value, left: Value) -> None:
+    """Execute from ``pc`` on, which is no entry of translated code, at most ``left`` instructions."""
     entry = _fetch_entry(core, pc)
     for _ in core.when(core.op(f"load i32, ptr {entry}", 32).ne(pc & -PAGE_SIZE)):
         # it was in vain because this translation was missing
@@ -162,17 +169,24 @@ def _missed(core: FlowCore) -> None:
     _look_up(core, pc, left, lambda: emit_count(core, pc, core.thumb))
 
 
-def _heed(core: FlowCore) -> tuple[Value, Value]:
-    """See to requests and the budget in front of ``%pc``; gives it, and how many instructions are left."""
+def _heed(core: FlowCore, attend: str) -> tuple[Value, Value]:
+    """See to requests and the budget in front of ``%pc``; gives it, and how many instructions are left.
+
+    When there is something to see to, the function ``attend`` gets control.
+    """
     pc = Value(core, "%pc")
     attention = core.op(f"load i64, ptr {core.address_of('exit_request')}", 64)
-    left = core.get64("limit") - core.get64("count")
+    left = _left(core)
     slow, go = core.name("L"), core.name("L")
     core.end(f"br i1 {attention.ne(0) | left.slt(1)}, label %{slow}, label %{go}, {UNLIKELY}")
     core.label(slow)
-    core.tail(f"@attend_{core.suffix}", f", i32 {pc}")
+    core.tail(f"@{attend}_{core.suffix}", f", i32 {pc}")
     core.label(go)
     return pc, left
+
+
+def _left(core: FlowCore) -> Value:
+    return core.get64("limit") - core.get64("count")
 
 
 def _fetch_entry(core: FlowCore, pc: Value) -> Value:
@@ -211,7 +225,33 @@ def _look_up(core: FlowCore, pc: Value, left: Value, found: Callable[[], None] |
 
 def _execute(core: FlowCore) -> None:
     """Go on at ``%pc``, whose block has been seen; the count is settled and below the limit."""
-    _look_up(core, Value(core, "%pc"), core.get64("limit") - core.get64("count"))
+    _look_up(core, Value(core, "%pc"), _left(core))
+
+
+def _probe_observed(core: FlowCore) -> None:
+    """As _execute, but there may be translated code that records its blocks."""
+    pc = Value(core, "%pc")
+    _look_up(core, pc, _left(core), lambda: emit_probe(core, pc, core.thumb))
+
+
+def _count_observed(core: FlowCore) -> None:
+    """As _probe_observed, where the jump cache has just been looked at in vain."""
+    _count(core, Value(core, "%pc"), _left(core))
+
+
+def _attend_observer(core: FlowCore, then: str) -> None:
+    """If all that is to be seen to is an observer: tell it, and go on with the function ``then``."""
+    pc = Value(core, "%pc")
+    attention = core.op(f"load i64, ptr {core.address_of('exit_request')}", 64)
+    predicted = core.get64("trace_predicted").ne(0)
+    for _ in core.when(attention.eq(OBSERVED << 32) & ~_left(core).slt(1) & predicted):
+        _observe(core, pc)
+        core.tail(f"@{then}_{core.suffix}", f", i32 {pc}")
+    core.tail(f"@attend_{core.suffix}", f", i32 {pc}")
+
+
+def _observe(core: FlowCore, pc: Value) -> None:
+    core.line(f"call void {core.get_pointer('trace_block')}(ptr %s, i32 {pc | int(core.thumb)})")
 
 
 def _attend(core: FlowCore) -> None:
@@ -222,10 +262,10 @@ def _attend(core: FlowCore) -> None:
         for _ in core.when(core.get("caught").ne(0)):
             core.stop(pc, StopCode.CATCH)
         core.stop(pc, StopCode.REQUEST)
-    for _ in core.when((core.get64("limit") - core.get64("count")).slt(1)):
+    for _ in core.when(_left(core).slt(1)):
         core.stop(pc, StopCode.LIMIT)
     for _ in core.when((core.get("interrupts") & (I | F)).eq(0)):
-        core.line(f"call void {core.get_pointer('trace_block')}(ptr %s, i32 {pc | int(core.thumb)})")
+        _observe(core, pc)
         core.tail(f"@execute_{core.suffix}", f", i32 {pc}")
     fiq = (core.get("interrupts") & F).ne(0)
     offset = fiq.select(Vector.FIQ.offset, Vector.IRQ.offset)
@@ -254,7 +294,7 @@ def _enter(core: FlowCore) -> None:
     pc = Value(core, "%pc")
     here = core.account(1)
     attention = core.op(f"load i64, ptr {core.address_of('exit_request')}", 64)
-    left = core.get64("limit") - core.get64("count")
+    left = _left(core)
     near = ((pc ^ here) >> PAGE_BITS).eq(0) & attention.eq(0) & ~left.slt(1)
     for _ in core.when(~near):
         core.tail(f"@begin_{core.suffix}", ", i32 %pc")
@@ -401,10 +441,15 @@ def emit_flow() -> list[str]:
         for name, extra, emit in (
             ("begin_", with_pc, _begin),
             ("attend_", with_pc, _attend),
+            ("attend_begin_", with_pc, partial(_attend_observer, then="probe_observed")),
+            ("attend_missed_", with_pc, partial(_attend_observer, then="count_observed")),
             ("execute_", with_pc, _execute),
+            ("probe_observed_", with_pc, _probe_observed),
+            ("count_observed_", with_pc, _count_observed),
             ("interpret_", with_pc, _interpret),
             ("missed_", with_pc, _missed),
             ("go_", with_pc, partial(emit_go, thumb=thumb)),
+            ("go_traced_", with_pc, partial(emit_go_traced, thumb=thumb)),
             ("hot_", with_pc, partial(emit_hot, thumb=thumb)),
             ("enter_", with_pc, _enter),
             ("enter_any_from_", with_pc, _enter_any),
@@ -417,6 +462,7 @@ def emit_flow() -> list[str]:
             parts.append(_flow(f"{name}{FlowCore(thumb).suffix}", extra, thumb, emit))
     parts.append(_flow("prefetch_abort", ", i32 %pc", False, _prefetch_abort))
     parts.append(_flow("go_any", ", i32 %pc", False, emit_go_any))
+    parts.append(_flow("go_traced_any", ", i32 %pc", False, partial(emit_go_any, go="go_traced")))
     for condition in CONDITIONS:
         parts.append(
             _flow(f"condition_{condition}", ", i32 %w", False, partial(_conditional, condition=condition))

@@ -26,6 +26,8 @@ FILL_WRITE, FILL_MEMORY = 64, 128
 # The jump cache: from addresses to translated code
 JUMP_SLOTS = 1 << 14
 JUMP_WAYS = 4
+#: A bit of the words by which translated code is known (address, bit 0: Thumb): this code records its blocks
+TRACED_WORD = 1 << 32
 # How often blocks are entered that are not translated, by a hash of their address
 HOT_COUNTERS = 1 << 14
 

@@ -27,6 +27,9 @@ call it only where an instruction at ``pc`` is the next to be counted, after int
 Never may a transfer be missed. The function may change nothing of the guest; it may call Python, which
 may set ``exit_request``.
 
+Translated code that records predicts by itself, and calls ``trace_transfer`` for what does not come true:
+see :mod:`dbgemu.engine.traced_code`.
+
 Exceptions call ``trace_exception`` and device accesses ``trace_access`` when ``trace_kinds`` says so.
 """
 
@@ -68,6 +71,9 @@ HITS_SHIFT, MANY_HITS = 2, 63
 #: length byte: the length follows as a word; a gap
 LONG, GAP = 0, 255
 UNLIMITED = 1 << 62
+#: of ``trace_transfer``: the caller is translated code, and has its registers in use
+TRANSFER_CONVENTION = "preserve_mostcc"
+_OF_TRANSFERS = "i32 %pc, i64 %count"
 
 
 class AddressRange(ctypes.Structure):
@@ -146,8 +152,7 @@ class RingCore(RoutineCore):
         then, after = self.name("L"), self.name("L")
         self.end(f"br i1 {full}, label %{then}, label %{after}, {UNLIKELY}")
         self.label(then)
-        flush = self.op(f"load ptr, ptr {self.place_of('flush')}", 64)
-        self.line(f"call void {flush}()")
+        self.line(f"call {TRANSFER_CONVENTION} void @flush(ptr %s)")
         self.label(after)
 
     def in_ranges(self, field: str, count: str, first: Value, last: Value) -> Value:
@@ -203,14 +208,21 @@ def _record(core: RingCore, key: Value, current: Value, predicted: str) -> None:
     core.line(f"store i64 {key}, ptr {near}")
     _put_head(core, place, second, key >> USER_BIT)
     core.store_ring("blocks", core.load_ring("blocks") + 1)
-    for _ in core.when(~second):
-        length = (key >> 32).trunc(32) & 0x7FFFFFFF
-        short = (length - 1).ult(GAP - 1)
-        core.put(place, short.select(length, core.const(LONG)).trunc(8))
-        for _ in core.when(~short):
-            core.put(place, length)
+    length = (key >> 32).trunc(32) & 0x7FFFFFFF
+    short = (length - 1).ult(GAP - 1)
+    for _ in core.when(~second & ~short):
+        core.put(place, core.const(LONG, 8))
+        core.put(place, length)
         core.put(place, key.trunc(32))
-    core.line(f"store ptr {core.op(f'load ptr, ptr {place}', 64)}, ptr {core.place_of('place')}")
+        core.line(f"store ptr {core.op(f'load ptr, ptr {place}', 64)}, ptr {core.place_of('place')}")
+        core.end("br label %recorded")
+    # nobody could predict a branch here: what is written behind the record does not count
+    behind = core.op(f"load i64, ptr {place}", 64)
+    core.put(place, length.trunc(8))
+    core.put(place, key.trunc(32))
+    after = behind + second.select(core.const(0, 64), core.const(5, 64))
+    core.line(f"store i64 {after}, ptr {core.place_of('place')}")
+    core.label("recorded")
 
 
 def _selected(core: RingCore, current: Value, length: Value) -> Value:
@@ -264,7 +276,7 @@ def _block(core: RingCore, *, selecting: bool) -> None:
     key = new | (length << 32)
     path = core.load_ring("path")
     predicted = core.place_of("path_table", path)
-    core.store_ring("path", ((path << PATH_SHIFT) ^ core.hash_of(new)) & ((1 << PATH_BITS) - 1))
+    core.store_ring("path", _following_path(core, path, new))
     right, wrong = core.name("L"), core.name("L")
     core.end(f"br i1 {core.op(f'load i64, ptr {predicted}', 64).eq(key)}, label %{right}, label %{wrong}")
     core.label(right)
@@ -274,6 +286,33 @@ def _block(core: RingCore, *, selecting: bool) -> None:
     _record(core, key, current, predicted)
     core.flush_behind("place", "place_end")
     core.ret()
+
+
+def _transfer(core: RingCore) -> None:
+    """As _block, for regions: ``%pc`` is not what was predicted, nor does it go on with the running block."""
+    count, new = Value(core, "%count", 64), Value(core, "%pc")
+    # by halves, as regions write the first
+    current = core.op(f"load i32, ptr {core.place_of('current')}", 32)
+    high = core.op(f"load i32, ptr {core.op(f'getelementptr i8, ptr {core.ring}, i64 4', 64)}", 32)
+    length = (count - core.load_ring("start")).trunc(32)
+    core.store_ring("current", new)
+    core.store_ring("start", count)
+    path = core.load_ring("path")
+    core.store_ring("path", _following_path(core, path, new))
+    key = new.zext(64) | ((length | high).zext(64) << 32)
+    _record(core, key, current, core.place_of("path_table", path))
+    core.flush_behind("place", "place_end")
+    core.ret()
+
+
+def _select_transfer(core: RingCore) -> None:
+    core.set64("count", Value(core, "%count", 64))
+    core.line("call void @select_block(ptr %s, i32 %pc)")
+    core.ret()
+
+
+def _following_path(core: RingCore, path: Value, new: Value) -> Value:
+    return ((path << PATH_SHIFT) ^ core.hash_of(new)) & ((1 << PATH_BITS) - 1)
 
 
 def _count_down(core: RingCore) -> None:
@@ -362,11 +401,19 @@ def emit_recording() -> list[str]:
         ("record_access", "i32 %what, i32 %address, i32 %value", _access),
         ("record_exception", "i32 %offset, i32 %vector", _exception),
         ("record_switch", "", _switch),
+        ("record_transfer", _OF_TRANSFERS, _transfer),
+        ("select_transfer", _OF_TRANSFERS, _select_transfer),
     )
     parts = []
     for name, parameters, emit in functions:
         core = RingCore()
         emit(core)
         given = f", {parameters}" if parameters else ""
-        parts.append(f"define void @{name}(ptr %s{given}) {{\n{core.body()}\n}}")
+        convention = TRANSFER_CONVENTION if parameters is _OF_TRANSFERS else "ccc"
+        parts.append(f"define {convention} void @{name}(ptr %s{given}) {{\n{core.body()}\n}}")
+    flush = RingCore()
+    function = flush.op(f"load ptr, ptr {flush.place_of('flush')}", 64)
+    flush.line(f"call void {function}()")
+    flush.ret()
+    parts.append(f"define {TRANSFER_CONVENTION} void @flush(ptr %s) noinline cold {{\n{flush.body()}\n}}")
     return parts

@@ -16,7 +16,8 @@ from dbgemu.engine.trace_ring import (
     AddressRange,
     TraceRing,
 )
-from dbgemu.target.arm.state import OBSERVED, Mode, T
+from dbgemu.engine.traced_code import UnpredictingRing
+from dbgemu.target.arm.state import Mode, T
 from dbgemu.target.clock import VirtualClock
 from dbgemu.trace.events import Kind
 from dbgemu.trace.format import (
@@ -55,6 +56,8 @@ class Recorder:
         self._strings: dict[str, int] = {}
         self._flush = ctypes.CFUNCTYPE(None)(self.cut)
         self._selecting = False
+        #: what translated code has for a ring while blocks are selected
+        self._unpredicting: UnpredictingRing | None = None
         self._records_blocks = False
         # totals of the chunks that have been cut
         self._blocks_cut = self._instructions_cut = self._events_cut = 0
@@ -110,14 +113,25 @@ class Recorder:
         ring.block_base = state.ttb
         self._begin_chunk()
         state.trace = ctypes.addressof(ring)
-        state.trace_block = code.address("select_block" if self._selecting else "record_block")
         state.trace_access = code.address("record_access")
         state.trace_exception = code.address("record_exception")
         state.trace_switch = code.address("record_switch")
         state.trace_kinds = kinds
         self._records_blocks = blocks
         if blocks:
-            state.interrupts |= OBSERVED
+            verb = "select" if self._selecting else "record"
+            function, transfer = code.address(f"{verb}_block"), code.address(f"{verb}_transfer")
+            self._cpu.observe_blocks(function, transfer, self._predicted())
+
+    def _predicted(self) -> int:
+        """What translated code predicts with; 0: what the last of many events ends is tier 0's."""
+        if self._ring.left != UNLIMITED:
+            return 0
+        if self._selecting:
+            if self._unpredicting is None:
+                self._unpredicting = UnpredictingRing()
+            return ctypes.addressof(self._unpredicting)
+        return ctypes.addressof(self._ring)
 
     def _running(self) -> int:
         state = self._cpu.state
@@ -128,7 +142,7 @@ class Recorder:
         """End, with the last block as far as it has come; the sink is not closed."""
         self.pause(FINAL)
         state = self._cpu.state
-        state.trace = state.trace_block = 0
+        state.trace = 0
         state.trace_access = state.trace_exception = state.trace_switch = 0
 
     def pause(self, flags: int = 0) -> None:
@@ -139,7 +153,7 @@ class Recorder:
             function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32)(int(state.trace_block))
             function(ctypes.addressof(state), _NOWHERE)
         state.trace_kinds = 0
-        state.interrupts &= ~OBSERVED
+        self._cpu.ignore_blocks()
         self.cut(flags)
 
     def restart(self) -> None:

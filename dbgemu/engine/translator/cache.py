@@ -22,7 +22,7 @@ from dbgemu.engine.translator.requests import Made
 LARGEST = 48 << 20
 _MAGIC = 0x52474244
 #: magic, bytes behind the header, word, instructions, entries, pages, pieces of code, digest
-_HEADER = struct.Struct("<7I16s")
+_HEADER = struct.Struct("<2IQ4I16s")
 
 
 def default_path() -> Path:

@@ -6,6 +6,7 @@ import time
 
 import llvmlite.binding as llvm
 
+from dbgemu.engine.layout import TRACED_WORD
 from dbgemu.engine.native import target_machine
 from dbgemu.engine.translator.machine_code import LEVEL, ObjectError, Text, translate
 from dbgemu.engine.translator.regions import Region, find_region
@@ -15,8 +16,11 @@ from dbgemu.target.arm.state import PAGE_SIZE
 
 def find(request: Request) -> Region | None:
     """The region to compile."""
-    word = request.word
-    return find_region(word & ~1, bool(word & 1), request.fetch, request.was_taken, known=request.known)
+    word, fetch = request.word, request.fetch
+    region = find_region(word & 0xFFFFFFFE, bool(word & 1), fetch, request.was_taken, known=request.known)
+    if region is not None:
+        region.traced = bool(word & TRACED_WORD)
+    return region
 
 
 def make(requests: list[Request], machine: llvm.TargetMachine) -> Batch:

@@ -15,6 +15,7 @@ from dbgemu.engine.ir import LIKELY, UNLIKELY, EmittingCore
 from dbgemu.engine.layout import FILL_MEMORY, FILL_WRITE
 from dbgemu.engine.memory_paths import SLOW_USER
 from dbgemu.engine.routines import CONVENTION
+from dbgemu.engine.traced_code import TRACED_WAYS, emit_jump
 from dbgemu.engine.translator.decoding import Flow, Instruction
 from dbgemu.engine.translator.regions import Block, Region
 from dbgemu.target.arm.core import Fields, Routine, Vector
@@ -59,6 +60,8 @@ class RegionCore(EmittingCore):
         self._pending: tuple[Value, Value] | None = None
         self._no_borrow: dict[str, tuple[Value, Value]] = {}
         self._instruction: Instruction
+        #: of a region that records its blocks: addresses that it jumps to
+        self._jumped_to: set[int] = set()
         #: instructions of the block before the one at hand
         self._before = 0
         self._r15_loaded = False
@@ -70,6 +73,8 @@ class RegionCore(EmittingCore):
         blocks = self.region.blocks
         for pc in sorted(blocks):
             self._block(blocks[pc])
+        for pc in sorted(self._jumped_to):
+            self._recorded_jump(pc)
         body = self.lines
         self.lines = []
         self.ended = False
@@ -85,6 +90,8 @@ class RegionCore(EmittingCore):
         """Load what the region uses, and go to the block of the entry."""
         self.line("%tlb = load ptr, ptr " + self.address_of("data_tlb"))
         self.line("%fetch = load ptr, ptr " + self.address_of("fetch_tlb"))
+        if self._jumped_to:
+            self.line("%ring = load ptr, ptr " + self.address_of("trace_predicted"))
         for name in sorted(self._used | self._written):
             self.allocas.append(f"  %{name} = alloca i32")
             self.line(f"store i32 {super().get(*_field(name))}, ptr %{name}")
@@ -121,6 +128,8 @@ class RegionCore(EmittingCore):
     def _leave(self, way: str, pc: Value | int, executed: int) -> None:
         """End: ``executed`` instructions of the block at hand are done, ``pc`` is next."""
         count = self.op("load i64, ptr %count", 64) + executed
+        if self.region.traced:
+            way = TRACED_WAYS.get(way, way)
         self.line(f"store i64 {count}, ptr %xcount")
         self.line(f"store i32 {pc}, ptr %xpc")
         self.line(f"store i64 {offset(way)}, ptr %xway")
@@ -150,6 +159,8 @@ class RegionCore(EmittingCore):
         self.label(f"B{block.pc:x}")
         if block.pc in self.region.headers:
             self._check_budget(block.pc)
+            if self.region.traced:
+                self.label(f"N{block.pc:x}")
         for place, instruction in enumerate(block.instructions):
             self._instruction = instruction
             self._before = place
@@ -233,7 +244,21 @@ class RegionCore(EmittingCore):
             self.label(go)
         count = self.op("load i64, ptr %count", 64)
         self.line(f"store i64 {count + executed}, ptr %count")
-        self.end(f"br label %B{target:x}")
+        if self.region.traced and settle and target != self._instruction.pc + self.instruction_size:
+            self._jumped_to.add(target)
+            self.end(f"br label %J{target:x}")
+        else:
+            self.end(f"br label %B{target:x}")
+
+    def _recorded_jump(self, pc: int) -> None:
+        """The way of jumps to the block at ``pc``: recorded where that is sure to be executed next."""
+        self.ended = True
+        self.label(f"J{pc:x}")
+        if pc in self.region.headers:
+            self._check_budget(pc)
+        count = self.op("load i64, ptr %count", 64)
+        emit_jump(self, "%ring", self.const(pc | int(self.thumb)), count)
+        self.end(f"br label %{'N' if pc in self.region.headers else 'B'}{pc:x}")
 
     # -- what semantics ask for ----------------------------------------------------------------
 

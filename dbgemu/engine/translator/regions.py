@@ -51,6 +51,8 @@ class Region:
     fetch: Fetch
     #: addresses of words in the code that were taken for constants
     literals: set[int] = field(default_factory=set)
+    #: its code records its blocks: see :mod:`dbgemu.engine.traced_code`
+    traced: bool = False
 
     def literal(self, address: int, size: int) -> int | None:
         """The constant of ``size`` bytes at ``address``, in a page of the code; part of it from now on."""

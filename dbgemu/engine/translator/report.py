@@ -9,6 +9,7 @@ import capstone
 
 from dbgemu.engine.translator.region_core import emit_regions
 from dbgemu.engine.translator.regions import find_region
+from dbgemu.engine.translator.requests import Made
 from dbgemu.engine.translator.translator import Installed, Translator
 
 #: regions listed by :func:`jit_report`
@@ -32,8 +33,8 @@ def jit_report(translator: Translator) -> str:
     for region in sorted(regions, key=lambda region: -region.hits)[:_LISTED]:
         made = region.made
         lines.append(
-            f"{made.word & ~1:08x} {region.hits:10d} {made.instructions:6d} {len(made.native):11d}"
-            f"  {len(region.entries)}{', Thumb' if made.word & 1 else ''}"
+            f"{made.pc:08x} {region.hits:10d} {made.instructions:6d} {len(made.native):11d}"
+            f"  {len(region.entries)}{', Thumb' if made.thumb else ''}{', traced' if made.traced else ''}"
         )
     return "\n".join(lines)
 
@@ -52,20 +53,23 @@ def region_report(translator: Translator, address: int) -> str:
 
 def _region(translator: Translator, region: Installed) -> Iterator[str]:
     made = region.made
-    thumb = bool(made.word & 1)
     entries = ", ".join(f"0x{entry:08x}" for entry in made.entries)
     yield (
-        f"region of 0x{made.word & ~1:08x}: {made.instructions} instructions, entered {region.hits} times"
-        f" at {entries}"
+        f"region of 0x{made.pc:08x}{', traced' if made.traced else ''}: {made.instructions} instructions,"
+        f" entered {region.hits} times at {entries}"
     )
     yield "guest code:"
-    mode = capstone.CS_MODE_THUMB if thumb else capstone.CS_MODE_ARM
+    mode = capstone.CS_MODE_THUMB if made.thumb else capstone.CS_MODE_ARM
     yield from _disassembled(capstone.Cs(capstone.CS_ARCH_ARM, mode), made.code)
     yield "LLVM IR:"
-    yield _ir(region)
+    yield region_ir(made)
     yield "host code:"
-    native = ((region.address, made.native),)
-    yield from _disassembled(_host(), native)
+    yield from host_code(region)
+
+
+def host_code(region: Installed) -> Iterator[str]:
+    """A region's native code, disassembled: a line for each instruction."""
+    yield from _disassembled(_host(), ((region.address, region.made.native),))
 
 
 def _disassembled(disassembler: capstone.Cs, pieces: tuple[tuple[int, bytes], ...]) -> Iterator[str]:
@@ -81,9 +85,8 @@ def _host() -> capstone.Cs:
     return capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
 
 
-def _ir(region: Installed) -> str:
-    """What the emitter gives for the region's code, made once more."""
-    made = region.made
+def region_ir(made: Made) -> str:
+    """What the emitter gives for a region's code, made once more."""
 
     def fetch(address: int, size: int) -> int | None:
         for start, code in made.code:
@@ -91,5 +94,8 @@ def _ir(region: Installed) -> str:
                 return int.from_bytes(code[address - start : address - start + size], "little")
         return None
 
-    again = find_region(made.word & ~1, bool(made.word & 1), fetch)
-    return "" if again is None else emit_regions([again])
+    again = find_region(made.pc, made.thumb, fetch)
+    if again is None:
+        return ""
+    again.traced = made.traced
+    return emit_regions([again])

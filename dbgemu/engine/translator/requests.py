@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dbgemu.engine.layout import HOT_COUNTERS, JUMP_SLOTS
+from dbgemu.engine.layout import HOT_COUNTERS, JUMP_SLOTS, TRACED_WORD
 from dbgemu.target.arm.state import PAGE_SIZE
 
 
 @dataclass(frozen=True)
 class Request:
-    """A hot address (bit 0 tells Thumb), and the code around it: bytes by virtual 1 KiB page."""
+    """A hot address (bit 0: Thumb, and TRACED_WORD), and the code around it: bytes by virtual 1 KiB page."""
 
     word: int
     pages: dict[int, bytes]
@@ -47,6 +47,21 @@ class Made:
     code: tuple[tuple[int, bytes], ...]
     native: bytes
     instructions: int
+
+    @property
+    def pc(self) -> int:
+        """The hot address."""
+        return self.word & 0xFFFFFFFE
+
+    @property
+    def thumb(self) -> bool:
+        """It is Thumb code."""
+        return bool(self.word & 1)
+
+    @property
+    def traced(self) -> bool:
+        """It records its blocks."""
+        return bool(self.word & TRACED_WORD)
 
 
 @dataclass(frozen=True)

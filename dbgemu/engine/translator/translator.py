@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import Protocol
 
 from dbgemu.engine.cpu import Cpu, TranslationFault
-from dbgemu.engine.layout import PAGE_PRESENT
+from dbgemu.engine.layout import PAGE_PRESENT, TRACED_WORD
 from dbgemu.engine.translator.cache import RegionCache
 from dbgemu.engine.translator.code_memory import CodeMemory
 from dbgemu.engine.translator.requests import Batch, Made, Request
@@ -107,6 +107,8 @@ class Translator:
         self._resting: dict[int, int] = {}
         self.statistics: Counter[str] = Counter()
         self.compile_seconds = 0.0
+        #: who is told of each region that is put in
+        self.on_install: Callable[[Installed], None] | None = None
         state = cpu.state
         start = offset("privileged_data") // 4
         words = memoryview(state).cast("B").cast("I")
@@ -144,8 +146,9 @@ class Translator:
         if word in self._asked or word in self._refused:
             return
         if word in self._words:
-            place = self._locate((word & -PAGE_SIZE,))
-            region = place and self._entered.get((_place(word & -PAGE_SIZE, place), word))
+            page = _page(word)
+            place = self._locate((page,))
+            region = place and self._entered.get((_place(page, place), word))
             if region:
                 self._add_entries(region)
                 return
@@ -159,12 +162,18 @@ class Translator:
         room = self._outstanding - len(self._asked)
         counters = self._tables.counters()
         requests = []
-        for word in nlargest(room, self._ripe, key=self._ripe.__getitem__):
+        # those of the other flavour wait until they are wanted again
+        ripe = [word for word in self._ripe if word & TRACED_WORD == self._tables.flavour]
+        for word in nlargest(room, ripe, key=self._ripe.__getitem__):
             del self._ripe[word], self._reports[word]
             captured = self._capture(word)
             if captured is not None:
                 pages, self._asked[word] = captured
-                known = frozenset(entry & ~1 for entry in self._words if entry & -PAGE_SIZE in pages)
+                known = frozenset(
+                    entry & 0xFFFFFFFE
+                    for entry in self._words
+                    if _page(entry) in pages and (entry ^ word) & TRACED_WORD == 0
+                )
                 requests.append(Request(word, pages, counters, self._threshold, known))
         if requests:
             self.statistics["asked"] += len(requests)
@@ -198,7 +207,7 @@ class Translator:
 
     def _capture(self, word: int) -> tuple[dict[int, bytes], dict[int, int]] | None:
         """The code around a hot address, and the pages' physical addresses."""
-        first = word & -PAGE_SIZE
+        first = _page(word)
         user = (self._cpu.state.control & 0x1F) == Mode.USR
         pages: dict[int, bytes] = {}
         physical: dict[int, int] = {}
@@ -236,9 +245,9 @@ class Translator:
     def _tell_compiled(self, made: Made, seconds: float) -> None:
         listener = self._cpu.translation_listener
         if listener is not None:
-            pc, guest = made.word & ~1, sum(len(code) for _, code in made.code)
-            listener.translated(pc, made.instructions, thumb=bool(made.word & 1))
-            listener.compiled(pc, guest, len(made.native), round(seconds * 1e6))
+            guest = sum(len(code) for _, code in made.code)
+            listener.translated(made.pc, made.instructions, thumb=made.thumb)
+            listener.compiled(made.pc, guest, len(made.native), round(seconds * 1e6))
 
     def _ranges(self, made: Made, physical: dict[int, int]) -> list[tuple[int, int]] | None:
         """Where the code is in physical memory, if it is there unchanged."""
@@ -265,9 +274,9 @@ class Translator:
         region = Installed(made, address, table, ranges, self._cpu.instructions)
         self._installed.add(region)
         self.statistics["installed"] += 1
-        thumb = made.word & 1
+        flags = made.word & (TRACED_WORD | 1)
         for number, pc in enumerate(made.entries):
-            place, word = _place(pc & -PAGE_SIZE, physical), pc | thumb
+            place, word = _place(pc & -PAGE_SIZE, physical), pc | flags
             if number and (place, word) in self._entered:
                 continue  # another region has it already
             self._entered[place, word] = region
@@ -277,6 +286,8 @@ class Translator:
         for start, length in ranges:
             self._by_page.setdefault(start & -PAGE_SIZE, set()).add(region)
             self._mark(start, length)
+        if self.on_install is not None:
+            self.on_install(region)
         return True
 
     def _add_entries(self, region: Installed) -> None:
@@ -384,6 +395,11 @@ class Translator:
     def regions(self) -> list[Installed]:
         """The regions in use."""
         return list(self._installed)
+
+
+def _page(word: int) -> int:
+    """The page of the address that ``word`` tells."""
+    return word & 0xFFFFFFFF & -PAGE_SIZE
 
 
 def _place(page: int, physical: dict[int, int]) -> int:

@@ -10,7 +10,7 @@ from dbgemu.monitor.command import Argument, Command, CommandError, Kind, Report
 from dbgemu.monitor.context import Context
 
 #: what can be logged, as the option -d has it
-_LOG_ITEMS = ("guest_errors", "unimp", "int", "in_asm", "exec", "cpu")
+_LOG_ITEMS = ("guest_errors", "unimp", "int", "in_asm", "exec", "cpu", "mmu", "op", "out_asm")
 
 
 def _info_name(context: Context, arguments: Sequence[str]) -> Report:
@@ -119,8 +119,8 @@ COMMANDS = (
         "log these items, or nothing",
         (Argument("items", optional=True, choices=("none", *_LOG_ITEMS)),),
         group="host",
-        details="Comma separated, as for the option -d; int, in_asm, exec and cpu execute one instruction\n"
-        "at a time, which is slow. Without items it tells what is logged.",
+        details="Comma separated, as for the option -d; int, in_asm, exec, cpu and mmu execute one\n"
+        "instruction at a time, which is slow. Without items it tells what is logged.",
     ),
     Command(
         "logfile",

@@ -158,6 +158,8 @@ class CpuState(ctypes.Structure):
         ("trace", ctypes.c_uint64),  # address of the TraceRing
         # addresses of functions: what sees each block's entry, and who is told of other events
         ("trace_block", ctypes.c_uint64),
+        ("trace_transfer", ctypes.c_uint64),  # what regions call instead, for what is not predicted
+        ("trace_predicted", ctypes.c_uint64),  # TraceRing that regions predict with; 0: none is entered
         ("trace_access", ctypes.c_uint64),
         ("trace_exception", ctypes.c_uint64),
         ("trace_switch", ctypes.c_uint64),
@@ -168,6 +170,9 @@ class CpuState(ctypes.Structure):
         ("go_arm", ctypes.c_uint64),
         ("go_thumb", ctypes.c_uint64),
         ("go_any", ctypes.c_uint64),
+        ("go_traced_arm", ctypes.c_uint64),
+        ("go_traced_thumb", ctypes.c_uint64),
+        ("go_traced_any", ctypes.c_uint64),
         ("interpret_arm", ctypes.c_uint64),
         ("interpret_thumb", ctypes.c_uint64),
         ("code_written", ctypes.c_uint64),
