@@ -6,6 +6,7 @@ and their speed are the controller's affair; a card takes commands and blocks wh
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -76,7 +77,7 @@ def command(number: int, *states: State, application: bool = False) -> Callable[
     return decorate
 
 
-class MemoryCard(Device):
+class MemoryCard(Device, ABC):
     """What every card does. ``medium`` holds its blocks, ``present`` ones begin powered and idle."""
 
     title = "memory card"
@@ -110,6 +111,8 @@ class MemoryCard(Device):
         self, name: str, medium: BlockMedium, *, clock: VirtualClock, log: GuestLog | None = None
     ) -> None:
         """ValueError, one sentence, for a medium of a size that no card has."""
+        self._cid = self.make_cid()
+        self._csd = self.make_csd(medium.size, protected=medium.read_only)
         self._clock = clock
         self.medium = medium
         self.large = medium.size > BYTE_ADDRESSED
@@ -205,7 +208,7 @@ class MemoryCard(Device):
     @command(2, State.READY)
     def _all_send_cid(self, argument: int) -> Response:
         self.state = State.IDENT
-        return Response(63, self.cid())
+        return Response(63, self._cid)
 
     @command(7, State.STANDBY, State.TRANSFER, State.SENDING, State.PROGRAMMING, State.DISCONNECTED)
     def _select(self, argument: int) -> Response | None:
@@ -225,11 +228,11 @@ class MemoryCard(Device):
 
     @command(9, State.STANDBY)
     def _send_csd(self, argument: int) -> Response | None:
-        return Response(63, self.csd()) if self._is_mine(argument) else None
+        return Response(63, self._csd) if self._is_mine(argument) else None
 
     @command(10, State.STANDBY)
     def _send_cid(self, argument: int) -> Response | None:
-        return Response(63, self.cid()) if self._is_mine(argument) else None
+        return Response(63, self._cid) if self._is_mine(argument) else None
 
     @command(12, State.SENDING, State.RECEIVING)
     def _stop(self, argument: int) -> Response:
@@ -393,10 +396,12 @@ class MemoryCard(Device):
 
     # -- registers -----------------------------------------------------------------------------------
 
-    def cid(self) -> bytes:
+    @staticmethod
+    @abstractmethod
+    def make_cid() -> bytes:
         """The card identification, 16 bytes."""
-        raise NotImplementedError
 
-    def csd(self) -> bytes:
-        """The card specific data, 16 bytes."""
-        raise NotImplementedError
+    @staticmethod
+    @abstractmethod
+    def make_csd(size: int, *, protected: bool) -> bytes:
+        """The card specific data, 16 bytes. ValueError for a size that no card has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dbgemu.target.block import SECTOR, BlockMedium
+from dbgemu.target.block import SECTOR
 from dbgemu.target.chips import card_registers as registers
 from dbgemu.target.chips.memory_card import (
     OCR_BLOCKS,
@@ -15,8 +15,6 @@ from dbgemu.target.chips.memory_card import (
     State,
     command,
 )
-from dbgemu.target.clock import VirtualClock
-from dbgemu.target.guest_log import GuestLog
 
 _SWITCH_ERROR = 1 << 7
 #: bytes of the extended CSD that CMD6 may change
@@ -31,24 +29,13 @@ class MmcCard(MemoryCard):
     STATE: ClassVar[tuple[str, ...]] = (*MemoryCard.STATE, "_timing", "_count")
     erase_unit = 32 * SECTOR
 
-    def __init__(
-        self, name: str, medium: BlockMedium, *, clock: VirtualClock, log: GuestLog | None = None
-    ) -> None:
-        self._csd = registers.mmc_csd(medium.size, protected=medium.read_only)
-        super().__init__(name, medium, clock=clock, log=log)
+    make_cid = staticmethod(registers.mmc_cid)
+    make_csd = staticmethod(registers.mmc_csd)
 
     def _power_up(self) -> None:
         super()._power_up()
         self._timing = 0
         self._count = -1
-
-    def cid(self) -> bytes:
-        """See MemoryCard."""
-        return registers.mmc_cid()
-
-    def csd(self) -> bytes:
-        """See MemoryCard."""
-        return self._csd
 
     @command(1, State.IDLE, State.READY)
     def _send_operating_condition(self, argument: int) -> Response:

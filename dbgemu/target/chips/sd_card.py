@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dbgemu.target.block import BlockMedium
 from dbgemu.target.chips import card_registers as registers
 from dbgemu.target.chips.memory_card import (
     APP_CMD,
@@ -16,8 +15,6 @@ from dbgemu.target.chips.memory_card import (
     State,
     command,
 )
-from dbgemu.target.clock import VirtualClock
-from dbgemu.target.guest_log import GuestLog
 
 _HIGH_CAPACITY = 1 << 30
 #: the address that the card proposes first
@@ -31,25 +28,14 @@ class SdCard(MemoryCard):
     title = "SD card"
     STATE: ClassVar[tuple[str, ...]] = (*MemoryCard.STATE, "_functions", "_written")
 
-    def __init__(
-        self, name: str, medium: BlockMedium, *, clock: VirtualClock, log: GuestLog | None = None
-    ) -> None:
-        self._csd = registers.sd_csd(medium.size, protected=medium.read_only)
-        super().__init__(name, medium, clock=clock, log=log)
+    make_cid = staticmethod(registers.sd_cid)
+    make_csd = staticmethod(registers.sd_csd)
 
     def _power_up(self) -> None:
         super()._power_up()
         self._functions = [0] * 6
         #: well written blocks of the latest command, for ACMD22
         self._written = 0
-
-    def cid(self) -> bytes:
-        """See MemoryCard."""
-        return registers.sd_cid()
-
-    def csd(self) -> bytes:
-        """See MemoryCard."""
-        return self._csd
 
     @command(3, State.IDENT, State.STANDBY)
     def _publish_address(self, argument: int) -> Response:
