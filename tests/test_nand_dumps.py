@@ -30,6 +30,7 @@ def small() -> Monitor:
 
 def controller_code(nand: NandController, data: bytes) -> bytes:
     """What the controller computes when ``data`` passes: the three bytes that Linux stores."""
+    nand._settle_ecc()
     nand._main.clear()
     nand._main.feed(data)
     code = nand.peek(NandController.NFMECC0.offset, 4)

@@ -14,7 +14,7 @@ from typing import Any
 
 from dbgemu.target.chips.nand_flash import NandFlash
 from dbgemu.target.chips.nand_parts import NandPart
-from dbgemu.target.s3c2440.nand_ecc import MAIN_COLUMNS, MAIN_LINES, EccEngine, EccLayout
+from dbgemu.target.s3c2440.nand_ecc import MAIN_COLUMNS, MAIN_LINES, EccLayout, fold
 
 #: bytes of a code
 _CODE = 3
@@ -138,9 +138,7 @@ def _arrangement(part: NandPart) -> tuple[int, int]:
 
 
 def _compute(data: bytes) -> int:
-    engine = EccEngine(_LINES)
-    engine.feed(data)
-    return _LAYOUT.code(engine)
+    return _LAYOUT.code(*fold(int.from_bytes(data, "little"), len(data)))
 
 
 def _steps(part: NandPart, main: bytes, spare: bytes) -> Iterator[Step]:

@@ -14,6 +14,7 @@ from dbgemu.engine.layout import (
     PAGE_PRESENT,
     PAGE_WRITABLE,
 )
+from dbgemu.engine.port_routines import PORT_READ, PORT_WRITE, emit_ports
 from dbgemu.engine.routines import PARAMETERS, RoutineCore, emit_function, emit_routine
 from dbgemu.target.arm.core import Routine
 from dbgemu.target.arm.cp15 import CONTROL_ALIGNMENT
@@ -46,6 +47,8 @@ from dbgemu.target.arm.state import (
 )
 from dbgemu.target.arm.value import Value
 from dbgemu.target.stream import (
+    CODE_READS,
+    POSTS_WRITES,
     STREAM_ACCESS,
     STREAM_CURSOR,
     STREAM_NEXT,
@@ -233,11 +236,13 @@ def _trace_access(
         core.line(f"call void {core.get_pointer('trace_access')}({arguments})")
 
 
-def _stream(core: RoutineCore, page: Value, physical: Value, size: Value, end: int) -> Value:
+def _stream(
+    core: RoutineCore, page: Value, physical: Value, size: Value, end: int, value: Value | None = None
+) -> Value:
     """Take the next bytes of the port at ``physical``, if there is one that serves this access.
 
     Gives their host address, or 0. ``page`` is the page's entry, ``end`` where in the description its limit
-    is: STREAM_READ_END or STREAM_WRITE_END.
+    is: STREAM_READ_END or STREAM_WRITE_END. ``value`` is what will be written, where that is known.
     """
     place = core.variable("i64", "0")
     # a write also comes here where there is memory that is only read
@@ -257,10 +262,18 @@ def _stream(core: RoutineCore, page: Value, physical: Value, size: Value, end: i
         core.end(f"br label %{test}")
     cursor = core.op(f"load i64, ptr {word(STREAM_CURSOR)}", 64)
     room = ~(cursor + size.zext(64)).ugt(core.op(f"load i64, ptr {word(end)}", 64))
-    for _ in core.when(room & ((access >> STREAM_SIZES_SHIFT).trunc(32) & size).ne(0)):
+    served = (access >> STREAM_SIZES_SHIFT).trunc(32)
+    for _ in core.when(room & (served & size).ne(0)):
         step = core.op(f"load i64, ptr {word(STREAM_STEP)}", 64) & size.zext(64)
         core.line(f"store i64 {cursor + step}, ptr {word(STREAM_CURSOR)}")
         core.line(f"store i64 {cursor}, ptr {place}")
+        core.end(f"br label %{after}")
+    if end == STREAM_READ_END:
+        for _ in core.when((served & CODE_READS).ne(0) & (served & size).ne(0)):
+            core.line(f"store i64 {core.call(PORT_READ, here)}, ptr {place}")
+    elif value is not None:
+        for _ in core.when((served & POSTS_WRITES).ne(0) & (served & size).ne(0)):
+            core.line(f"store i64 {core.call(PORT_WRITE, here, value)}, ptr {place}")
     core.end(f"br label %{after}")
     core.label(after)
     return core.op(f"load i64, ptr {place}", 64)
@@ -296,7 +309,9 @@ def _slow_read(core: RoutineCore) -> None:
     core.end(f"br label %{done}")
     core.label(device)
     core.set64("count_now", count_now(core))
-    streamed = _stream(core, page, physical, size, STREAM_READ_END)
+    # the bus is told of an unaligned address, and aligns it
+    accessed = physical | low
+    streamed = _stream(core, page, accessed, size, STREAM_READ_END)
     for _ in core.when(streamed.ne(0)):
         _sized(core, size, partial(read, pointer=core.host_pointer(streamed)))
         given = core.op(f"load i32, ptr {value}", 32)
@@ -305,7 +320,7 @@ def _slow_read(core: RoutineCore) -> None:
         core.end(f"br label %{done}")
     function = core.get_pointer("mmio_read")
     core.set("in_device", core.const(1))
-    answer = core.op(f"call i32 {function}(i32 {physical}, i32 {size})", 32)
+    answer = core.op(f"call i32 {function}(i32 {accessed}, i32 {size})", 32)
     core.set("in_device", core.const(0))
     kept = answer & size.eq(4).select(-1, size.eq(2).select(0xFFFF, 0xFF))
     _trace_access(core, TRACE_READS, EVENT_READ, physical, size, kept)
@@ -322,7 +337,8 @@ def _slow_write(core: RoutineCore) -> None:
     address, flags = _slow_access(core)
     value = core.get("slow_value")
     size = flags & 7
-    for _ in core.when((address & (size - 1)).ne(0) & (core.get("cp15_control") & CONTROL_ALIGNMENT).ne(0)):
+    low = address & (size - 1)
+    for _ in core.when(low.ne(0) & (core.get("cp15_control") & CONTROL_ALIGNMENT).ne(0)):
         _fail(core, core.const(FAULT_ALIGNMENT), address)
     aligned = address & ~(size - 1)
     result = core.call(walk, aligned, _access_of(core, flags, write=True))
@@ -349,7 +365,8 @@ def _slow_write(core: RoutineCore) -> None:
     core.end(f"br label %{done}")
     core.label(device)
     core.set64("count_now", count_now(core))
-    streamed = _stream(core, page, physical, size, STREAM_WRITE_END)
+    accessed = physical | low
+    streamed = _stream(core, page, accessed, size, STREAM_WRITE_END, kept)
     for _ in core.when(streamed.ne(0)):
         _trace_access(core, TRACE_WRITES, EVENT_WRITE, physical, size, kept)
         _sized(core, size, partial(write, pointer=core.host_pointer(streamed)))
@@ -357,7 +374,7 @@ def _slow_write(core: RoutineCore) -> None:
     function = core.get_pointer("mmio_write")
     _trace_access(core, TRACE_WRITES, EVENT_WRITE, physical, size, kept)
     core.set("in_device", core.const(1))
-    core.line(f"call void {function}(i32 {physical}, i32 {size}, i32 {kept})")
+    core.line(f"call void {function}(i32 {accessed}, i32 {size}, i32 {kept})")
     core.set("in_device", core.const(0))
     core.label(done)
     core.ret(core.const(0, 64))
@@ -440,6 +457,7 @@ def emit_memory() -> list[str]:
     head = "define preserve_mostcc i64"
     return [
         emit_routine(WATCHED_KINDS),
+        *emit_ports(),
         emit_function(f"{head} @slow_read({PARAMETERS}, i64 %access) noinline", _slow_read, 64),
         emit_function(f"{head} @slow_write({PARAMETERS}, i64 %access) noinline", _slow_write, 64),
         emit_function(f"{head} @fill(ptr noalias %s, i64 %access) noinline", _fill, 64),

@@ -10,6 +10,8 @@ ERASED = 0xFF
 
 #: pages that are read from an image at once
 _AT_ONCE = 64
+#: and when one has been read after the other
+_AHEAD = 16
 
 
 class Backing(Protocol):
@@ -49,6 +51,9 @@ class FlashArray:
         self._changed: dict[int, bytes] = {}
         self._original: dict[int, bytes] = {}
         self._writable = backing is not None and backing.writable
+        #: the next pages of the image, when these are read in order
+        self._ahead: dict[int, bytes] = {}
+        self._following = 0
 
     @property
     def writes_image(self) -> bool:
@@ -58,16 +63,31 @@ class FlashArray:
     def read(self, page: int) -> bytes:
         """The contents of ``page`` (0 to pages - 1)."""
         data = self._changed.get(page)
-        return data if data is not None else self._read_original(page)
+        if data is None:
+            data = self._ahead.get(page)
+            if data is None:
+                data = self._read_original(page)
+        return data
 
     def _read_original(self, page: int) -> bytes:
         if page in self._original:
             return self._original[page]
         if self.backing is None:
             return self.erased
-        data = self.backing.read(page * self.page_size, self.page_size)
+        size, erased = self.page_size, self.erased
+        count = min(_AHEAD, self.pages - page) if page == self._following else 1
+        read = self.backing.read(page * size, count * size)
+        self._following = page + count
         # Most pages of most chips are erased: one object serves for all of them.
-        return self.erased if data == self.erased else data
+        data = [read[start : start + size] for start in range(0, len(read), size)]
+        data = [erased if content == erased else content for content in data]
+        self._ahead = {
+            number: content
+            for number, content in enumerate(data, page)
+            # in the image that is not what it was
+            if number not in self._original
+        }
+        return data[0]
 
     def write(self, page: int, data: bytes) -> None:
         """Let ``page`` hold ``data`` (``page_size`` bytes)."""

@@ -6,6 +6,7 @@ changes its cells when the confirming command comes and then only has to let the
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from dbgemu.target.clock import VirtualClock
 from dbgemu.target.device import Device
 from dbgemu.target.facts import Fact, size
 from dbgemu.target.guest_log import GuestLog
-from dbgemu.target.stream import StreamPort
+from dbgemu.target.stream import STREAM_CURSOR, STREAM_WRITE_END, StreamPort, place_of
 
 # Status register (data sheets, "Read status").
 STATUS_FAIL = 0x01
@@ -34,16 +35,6 @@ _OWN_STATE = ("cells", "buffer", "position", "output_limit", "input_limit", "_ad
 # What a read cycle outputs.
 OUT_NOTHING, OUT_PAGE, OUT_STATUS, OUT_ID = range(4)
 _OUTPUTS = ("nothing", "page data", "status", "ids")
-
-
-#: of a command that takes no address, or one (90h) that chooses nothing
-_NO_EFFECTS = (0,)
-
-
-def _effects(part: NandPart) -> dict[int, tuple[int, ...]]:
-    column, page = part.column_cycles, part.column_cycles + part.row_cycles
-    whole = dict.fromkeys((0x00, 0x01, 0x50, 0x80, 0x81, 0x8A), (page,))
-    return whole | {0x05: (column,), 0x60: (part.row_cycles,), 0x85: (column, page), 0x90: _NO_EFFECTS}
 
 
 @dataclass(frozen=True)
@@ -112,20 +103,30 @@ class NandFlash(Device):
         #: the nWP pin is low: nothing can be programmed or erased
         self.write_protected = False
         self.cells = FlashArray(part.pages, part.raw_page, backing)
-        self._commands = self._LARGE if part.large_page else self._SMALL
-        self._cycles = part.column_cycles + part.row_cycles
+        self._pages, self._raw_page, self._large = part.pages, part.raw_page, part.large_page
+        self._commands = self._LARGE if self._large else self._SMALL
+        self._columns, self._rows = part.column_cycles, part.row_cycles
+        self._cycles = self._columns + self._rows
         #: by command: how many address cycles have been taken where they have an effect
-        self._effects = _effects(part)
-        self._pages = part.pages
+        self._effects = part.address_effects()
+        #: by command: how many address cycles have no effect before the first that has one
+        self._quiet = {command: max(counts[0] - 1, 0) for command, counts in self._effects.items()}
         #: address cycles that have no effect of their own yet, as whoever executes the guest's code sees them
         self.addresses = StreamPort(self._cycles)
         #: the page register, as whoever executes the guest's code sees it
         self.stream = StreamPort(part.raw_page)
         self.buffer = self.stream.buffer
+        #: 1 after a posted command, see :meth:`postable`
+        self.posted = array("Q", [0])
+        #: called when that has been made up for
+        self.on_posted: Callable[[], None] = lambda: None
         self.buffer[:] = self.cells.erased
+        # what a posted command sets: the first address cycle, the one with an effect, that it has come
+        self._begin = array("Q", [self.addresses.end_of(0), self.addresses.end_of(self._cycles - 1), 1])
         self._idle()
 
     def _idle(self) -> None:
+        self.posted[0] = 0
         self.position = 0
         self.output_limit = 0
         self.input_limit = 0
@@ -181,11 +182,35 @@ class NandFlash(Device):
         self._idle()
         self.ready.end()
 
+    # -- a command that has come already -----------------------------------------------------
+
+    def postable(self) -> bool:
+        """Whether command 00h would do nothing, when the chip is ready, but begin a new address."""
+        return self._output == OUT_PAGE
+
+    def posting(self) -> tuple[tuple[int, int], ...]:
+        """What is to be copied then, as :class:`PostingRegister` wants it; :attr:`posted` is set."""
+        cycles, first = self.addresses.words, place_of(self._begin, 0)
+        return (
+            (first, place_of(cycles, STREAM_CURSOR)),
+            (first + 8, place_of(cycles, STREAM_WRITE_END)),
+            (first + 16, place_of(self.posted, 0)),
+        )
+
+    def take_posted(self) -> None:
+        """Make up for a posted command."""
+        if self.posted[0]:
+            self.posted[0] = 0
+            self._command = 0
+            self._programming = False
+            self._area = 0
+            self.on_posted()
+
     # -- the pins ----------------------------------------------------------------------------
 
     def command(self, value: int) -> None:
         """A command cycle (CLE) with ``value`` (8 bits)."""
-        if value not in WHILE_BUSY and self.ready.busy:
+        if self.ready.ready_at is not None and value not in WHILE_BUSY and self.ready.busy:
             self.guest_error(f"command 0x{value:02x} while the chip is busy")
             return
         handler = self._commands.get(value)
@@ -194,7 +219,8 @@ class NandFlash(Device):
             return
         self.stream.close()
         handler(self, value)
-        self.addresses.write_limit = 0 if self.ready.ready_at is not None else self._quiet(self._command)
+        if self.ready.ready_at is None:
+            self.addresses.write_limit = self._quiet.get(self._command, 0)
 
     @property
     def _addressed(self) -> list[int]:
@@ -203,25 +229,25 @@ class NandFlash(Device):
 
     def address(self, value: int) -> None:
         """An address cycle (ALE) with ``value`` (8 bits), lowest byte first."""
-        if self.ready.busy:
+        if self.ready.ready_at is not None and self.ready.busy:
             self.guest_error(f"address 0x{value:02x} while the chip is busy")
             return
-        effects = self._effects.get(self._command)
+        command = self._command
+        effects = self._effects.get(command)
         if effects is None:
-            self.guest_error(f"address 0x{value:02x} after command 0x{self._command:02x}, which takes none")
+            self.guest_error(f"address 0x{value:02x} after command 0x{command:02x}, which takes none")
             return
-        stream = self.addresses
+        stream, words = self.addresses, self.addresses.words
         count = stream.position
         if count < self._cycles:
             stream.buffer[count] = value
-            stream.position = count = count + 1
+            words[STREAM_CURSOR] += 1
+            count += 1
             if count in effects:
-                stream.write_limit = self._cycles - 1 if count == effects[0] != effects[-1] else 0
-                self._ADDRESSED[self._command](self)
-
-    def _quiet(self, command: int) -> int:
-        """How many address cycles of ``command`` have no effect before the first that has one."""
-        return max(self._effects.get(command, _NO_EFFECTS)[0] - 1, 0)
+                words[STREAM_WRITE_END] = 0
+                if count == effects[0] != effects[-1]:
+                    stream.write_limit = self._cycles - 1
+                self._ADDRESSED[command](self)
 
     def read_data(self, count: int) -> int:
         """``count`` read cycles (1, 2 or 4): the first byte is the lowest."""
@@ -268,6 +294,7 @@ class NandFlash(Device):
 
     def facts(self) -> Iterator[Fact]:
         """What the chip is, what it is doing, and what changed since it was made."""
+        self.take_posted()
         part = self.part
         yield Fact("part", part.name)
         yield Fact("size", f"{size(part.size)}: {part.blocks} blocks of {part.pages_per_block} pages")
@@ -284,6 +311,7 @@ class NandFlash(Device):
     def save(self) -> dict[str, Any]:
         """The chip's state and the pages that differ from the image that it started with."""
         self.ready.settle()
+        self.take_posted()
         return super().save() | {"cells": self.cells.save()}
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -294,6 +322,7 @@ class NandFlash(Device):
         self.output_limit, self.input_limit = state["output_limit"], state["input_limit"]
         if "cells" in state:
             self.cells.load(state["cells"])
+        self.posted[0] = 0
         addressed = state["_addressed"]
         self.addresses.withdraw()
         self.addresses.buffer[: len(addressed)] = bytes(addressed)
@@ -303,7 +332,7 @@ class NandFlash(Device):
     # -- busy --------------------------------------------------------------------------------
 
     def _be_busy(self, duration: int) -> None:
-        self.addresses.write_limit = 0
+        self.addresses.words[STREAM_WRITE_END] = 0
         self.ready.start(duration)
 
     def _become_ready(self) -> None:
@@ -330,10 +359,10 @@ class NandFlash(Device):
 
     def _read_byte(self) -> int:
         if self._output == OUT_PAGE:
-            if self.ready.busy and self.output_limit == 0:
+            if self.output_limit == 0 and self.ready.busy:
                 self.guest_error("data is read while the chip is busy")
                 self.stream.open_reads()
-            if self.position >= self.part.raw_page and not self._next_row():
+            if self.position >= self._raw_page and not self._next_row():
                 return ERASED
         byte = self._upcoming(1)[0]
         if self._output in (OUT_PAGE, OUT_ID):
@@ -343,7 +372,7 @@ class NandFlash(Device):
     def _next_row(self) -> bool:
         """Sequential row read: small-page chips go on with the block's next page."""
         row = self._row + 1
-        if self.part.large_page or not row % self.part.pages_per_block:
+        if self._large or not row % self.part.pages_per_block:
             return False
         self._row = row
         self._start_read(self.part.page_size if self._area == self.part.page_size else 0)
@@ -363,9 +392,8 @@ class NandFlash(Device):
         return data
 
     def _start_read(self, column: int) -> None:
-        self.buffer[:] = self._load(self._row)
-        self.stream.close()
-        self.position = column
+        self.buffer[:] = self._load(self._row) if self.bad_blocks else self.cells.read(self._row)
+        self.stream.turn_to(column)
         self._output = OUT_PAGE
         self._be_busy(self.timing.read)
 
@@ -447,7 +475,7 @@ class NandFlash(Device):
                 # Programming clears bits, it never sets one: partial pages rely on that.
                 old = int.from_bytes(self.cells.read(row), "little")
                 new = old & int.from_bytes(self.buffer, "little")
-                self.cells.write(row, new.to_bytes(self.part.raw_page, "little"))
+                self.cells.write(row, new.to_bytes(self._raw_page, "little"))
         # 01h holds for one operation only.
         self._area = 0 if self._area == 256 else self._area
         self._be_busy(self.timing.program)
@@ -479,29 +507,34 @@ class NandFlash(Device):
     # -- address cycles: called when as many have come as have an effect ----------------------------
 
     def _take_column(self) -> None:
-        column = int.from_bytes(self.addresses.buffer[: self.part.column_cycles], "little")
-        if self.part.large_page:
-            self._column = min(column & 0xFFF, self.part.raw_page)
+        cycles = self.addresses.buffer
+        if self._large:
+            self._column = min(cycles[0] | (cycles[1] & 0xF) << 8, self._raw_page)
         elif self._area == self.part.page_size:
             # 50h: A4 to A7 do not count among 16 spare bytes.
-            self._column = self._area + column % self.part.spare_size
+            self._column = self._area + cycles[0] % self.part.spare_size
         else:
-            self._column = self._area + column
+            self._column = self._area + cycles[0]
 
     def _take_row(self, first: int) -> int:
         """The page that the address cycles from ``first`` on name."""
-        cycles = self.addresses.buffer[first : first + self.part.row_cycles]
-        return int.from_bytes(cycles, "little") % self._pages
+        cycles = self.addresses.buffer
+        row = cycles[first] | cycles[first + 1] << 8
+        if self._rows == 3:
+            row |= cycles[first + 2] << 16
+        return row % self._pages
 
     def _take_page(self) -> None:
         self._take_column()
-        self._row = self._take_row(self.part.column_cycles)
+        self._row = self._take_row(self._columns)
 
     def _address_read(self) -> None:
-        self._take_page()
-        if not self.part.large_page:
+        self._take_column()
+        self._row = self._take_row(self._columns)
+        if not self._large:
             self._start_read(self._column)
-            self._area = 0 if self._area == 256 else self._area
+            if self._area == 256:
+                self._area = 0
 
     def _address_program(self) -> None:
         self._take_page()
@@ -517,8 +550,8 @@ class NandFlash(Device):
 
     def _accept_input(self) -> None:
         self._programming = True
-        self.position = self._column
-        self.input_limit = self.part.raw_page
+        self.stream.position = self._column
+        self.stream.write_limit = self._raw_page
 
     def _address_erase(self) -> None:
         self._erase_rows.append(self._take_row(0))

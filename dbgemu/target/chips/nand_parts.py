@@ -50,6 +50,13 @@ class NandPart:
         """Where in a raw page a bad block is marked: the sixth spare byte, or the first on large pages."""
         return self.page_size if self.large_page else self.page_size + 5
 
+    def address_effects(self) -> dict[int, tuple[int, ...]]:
+        """By command that takes an address: how many address cycles have come where they have an effect."""
+        column, page = self.column_cycles, self.column_cycles + self.row_cycles
+        whole = dict.fromkeys((0x00, 0x01, 0x50, 0x80, 0x81, 0x8A), (page,))
+        # the address of 90h chooses nothing
+        return whole | {0x05: (column,), 0x60: (self.row_cycles,), 0x85: (column, page), 0x90: (0,)}
+
 
 def _small(name: str, ids: str, blocks: int) -> NandPart:
     return NandPart(name, bytes.fromhex(ids), 512, 16, 32, blocks, column_cycles=1, row_cycles=3)

@@ -50,7 +50,8 @@ class ReadyBusy:
     def end(self) -> None:
         """The chip is ready."""
         self.ready_at = None
-        self._timer.cancel()
+        if self._edges_wanted:
+            self._timer.cancel()
         self._on_ready()
         self.line.set(1)
 

@@ -16,8 +16,16 @@ from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, writes
-from dbgemu.target.s3c2440.nand_ecc import MAIN_LAYOUT, SPARE_LAYOUT, EccEngine
-from dbgemu.target.stream import HeldRegister, Port
+from dbgemu.target.s3c2440.nand_ecc import MAIN_LAYOUT, SPARE_LAYOUT, EccEngine, fold
+from dbgemu.target.stream import (
+    CODE_ORIGIN,
+    STREAM_CURSOR,
+    CodeRegister,
+    HeldRegister,
+    Port,
+    PostingRegister,
+    place_of,
+)
 
 _UNPACK = {
     1: struct.Struct("<B").unpack_from,
@@ -45,6 +53,9 @@ _CONFIRMS = (0x10, 0x11, 0x15, 0xD0)
 
 #: only bits 23 to 5 of a block address count (UM 6-20)
 _BLOCK_MASK = 0xFFFFE0
+
+#: bytes that the main ECC covers, before it counts from 0 again
+_MAIN_BLOCK = 2048
 
 _ERROR_KINDS = {0: "none", 1: "one bit, correctable", 2: "several bits", 3: "in the code itself"}
 
@@ -184,39 +195,52 @@ class NandController(Device):
         self._selected: NandFlash | None = None
         #: the chip's page buffer up to here has been seen by the ECC engines
         self._ecc_mark = 0
+        #: since they were started over, when nobody has asked yet; and NFCONT, whose locks held then
+        self._unfed: tuple[bytearray, int] | None = None
+        self._stream, self._addresses, self._ready = chip.stream, chip.addresses, chip.ready
         #: and so many address cycles are known to NFADDR
         self._address_mark = 0
-        # what drivers read most, and what does not change by itself
-        self.held_control, self.held_status = HeldRegister(), HeldRegister()
+        # what drivers read most, and what does not change by itself; and what they do for each part of a
+        # page: start the ECC over, and ask for it. As long as ``code`` has an origin the ECC engines have
+        # nothing to say: it began there, in the chip's page buffer
+        self.code = CodeRegister(chip.stream, MAIN_LAYOUT.tables(), _MAIN_BLOCK)
+        self._code_words, self._stream_words = self.code.words, chip.stream.words
+        # and the command that begins to read a page, when the last one has been read
+        self.commands = PostingRegister(*chip.posting(), once=True)
+        self._posted, chip.on_posted = chip.posted, self._command_posted
+        start = place_of(self._stream_words, STREAM_CURSOR), place_of(self._code_words, CODE_ORIGIN)
+        self.held_control, self.held_status = PostingRegister(start), HeldRegister()
         chip.rnb.connect(self._rnb_changed)
         self.reset()
 
     def reset(self) -> None:
         """Reset and wake-up: the lock is off; NFCONF shows how the configuration pins are strapped."""
+        self.chip.take_posted()
         super().reset()
         part = self.chip.part
         cycles = part.column_cycles + part.row_cycles
         # UM 6-4: without AdvFlash 3 or 4 address cycles, with it 4 or 5.
         self.NFCONF |= part.large_page << 3 | 1 << 2 | (cycles == (5 if part.large_page else 4)) << 1
-        self._main.clear()
-        self._spare.clear()
+        self.code.start()
         self._select()
-        self._ecc_mark = self.chip.position
         self._address_mark = self.chip.addresses.position
         self._drive_irq()
 
     def ports(self) -> Iterator[tuple[int, Port]]:
         """The registers that can be accessed without asking, by offset."""
         yield NandController.NFDATA.offset, self.chip.stream
+        yield NandController.NFCMMD.offset, self.commands
         yield NandController.NFADDR.offset, self.chip.addresses
         yield NandController.NFCONT.offset, self.held_control
         yield NandController.NFSTAT.offset, self.held_status
+        yield NandController.NFMECC0.offset, self.code
 
     # -- data: the hot path ------------------------------------------------------------------
 
     @NFDATA.read
     def _read_data(self, size: int) -> int:
         """One read cycle for each of ``size`` bytes."""
+        self.chip.take_posted()
         chip = self._selected
         if chip is None:
             self.guest_error("data is read while no chip is selected")
@@ -238,6 +262,7 @@ class NandController(Device):
     @NFDATA.write
     def _write_data(self, value: int, size: int) -> None:
         """One write cycle for each of ``size`` bytes."""
+        self.chip.take_posted()
         chip = self._selected
         if chip is None:
             self.guest_error(f"data 0x{value:x} is written while no chip is selected")
@@ -255,31 +280,57 @@ class NandController(Device):
     # -- error correction code ---------------------------------------------------------------
 
     def _digest(self) -> None:
-        """Show the ECC engines what has passed through the chip's page buffer since the last time."""
-        mark, position = self._ecc_mark, self.chip.position
-        if position == mark:
-            return
-        if position > mark and self.NFCONT & (_MAIN_LOCK | _SPARE_LOCK) != _MAIN_LOCK | _SPARE_LOCK:
-            self._feed(self.chip.buffer[mark:position])
+        """Note for the ECC engines what has passed through the chip's page buffer since the last time."""
+        position = self._stream.position
+        if self._code_words[CODE_ORIGIN]:
+            self._unfed = self._stream.buffer[self.code.origin : position], self.NFCONT
+            self._code_words[CODE_ORIGIN] = 0
+        elif position > self._ecc_mark:
+            self._feed(self._stream.buffer[self._ecc_mark : position])
         self._ecc_mark = position
 
     def _feed(self, data: bytes | bytearray) -> None:
+        self._catch_up()
         control = self.NFCONT
         if not control & _MAIN_LOCK:
             self._main.feed(data)
         if not control & _SPARE_LOCK:
             self._spare.feed(data)
 
+    def _catch_up(self) -> None:
+        """Start the ECC engines over with what they have only been told of."""
+        if self._unfed is not None:
+            (data, control), self._unfed = self._unfed, None
+            self._main.restart(b"" if control & _MAIN_LOCK else data)
+            self._spare.restart(b"" if control & _SPARE_LOCK else data)
+
+    def _settle_ecc(self) -> None:
+        """Let the ECC engines have seen everything."""
+        self._digest()
+        self._catch_up()
+
+    def _after_cycle(self) -> None:
+        """The chip may have changed its page buffer, or gone elsewhere in it."""
+        if self._code_words[CODE_ORIGIN]:
+            self._code_words[CODE_ORIGIN] = self._stream_words[STREAM_CURSOR]
+        else:
+            self._ecc_mark = self._stream.position
+        self._address_mark = self._addresses.position
+
     @NFMECC0.read
     def _read_main_ecc(self) -> int:
-        self._digest()
-        return MAIN_LAYOUT.code(self._main)
+        mark, position = self.code.origin, self._stream.position
+        if mark is not None and mark < position <= mark + _MAIN_BLOCK and not self.NFCONT & _MAIN_LOCK:
+            data = self._stream.buffer[mark:position]
+            return MAIN_LAYOUT.code(*fold(int.from_bytes(data, "little"), position - mark))
+        self._settle_ecc()
+        return MAIN_LAYOUT.code(*self._main.parities())
 
     @NFSECC.read
     def _read_spare_ecc(self) -> int:
-        self._digest()
+        self._settle_ecc()
         # The upper half belongs to I/O[15:8], on which no data passes.
-        return 0xFFFF0000 | SPARE_LAYOUT.code(self._spare)
+        return 0xFFFF0000 | SPARE_LAYOUT.code(*self._spare.parities())
 
     @NFESTAT0.read
     def _read_ecc_status(self) -> int:
@@ -310,35 +361,53 @@ class NandController(Device):
 
     @NFCONT.write
     def _write_control(self, value: int) -> None:
-        self._digest()
-        if value & _INIT_ECC:
-            self._main.clear()
-            self._spare.clear()
         # Once set, Lock-tight stays until reset (UM 6-12).
-        value = value & 0x3763 | self.NFCONT & _LOCK_TIGHT
-        if value == self.NFCONT:
-            return
-        self.chip.ready.settle()  # with what was to be detected up to now
-        self.NFCONT = value
-        self._select()
-        self._drive_irq()
+        control = value & 0x3763 | self.NFCONT & _LOCK_TIGHT
+        if control != self.NFCONT:
+            self.chip.take_posted()
+            self._digest()
+            self.chip.ready.settle()  # with what was to be detected up to now
+            self.NFCONT = control
+            self._select()
+            self._drive_irq()
+        if value & _INIT_ECC:
+            self.code.start()
 
     def _select(self) -> None:
-        self._selected = self.chip if self.NFCONT & (_MODE | _NCE) == _MODE else None
+        control = self.NFCONT
+        self._selected = self.chip if control & (_MODE | _NCE) == _MODE else None
+        self.commands.refuse()
         selected = self._selected is not None
         if selected != self.chip.stream.enabled:
             self.chip.stream.enabled = self.chip.addresses.enabled = selected
-        self.chip.ready.edges_wanted = bool(self.NFCONT & _RNB_INTERRUPT)
+        self.chip.ready.edges_wanted = bool(control & _RNB_INTERRUPT)
+        self.held_control.post(control | _INIT_ECC)
+        self.code.enabled = not control & _MAIN_LOCK
+
+    def _command_posted(self) -> None:
+        """Command 00h has come, and maybe address cycles after it."""
+        self.NFCMMD = 0
+        self._address_mark = 0
+
+    @NFCMMD.read
+    def _read_command(self) -> int:
+        self.chip.take_posted()
+        return self.NFCMMD
 
     @NFCMMD.write
     def _write_command(self, value: int) -> None:
-        self._read_address()
+        if self._posted[0]:
+            self.chip.take_posted()
+        self.commands.refuse()
+        if self._addresses.position > self._address_mark:
+            self._read_address()
         self.NFCMMD = value
         chip = self._selected
         if chip is None:
             self.guest_error(f"command 0x{value:02x} while no chip is selected")
             return
-        self._digest()
+        if self._code_words[CODE_ORIGIN] != self._stream_words[STREAM_CURSOR]:
+            self._digest()
         if value in _CONFIRMS and self._touches_locked(chip):
             chip.abandon()
             self.guest_error(f"command 0x{value:02x} for a locked block")
@@ -346,12 +415,13 @@ class NandController(Device):
             self._drive_irq()
         else:
             chip.command(value)
-        self._ecc_mark = chip.position
-        self._address_mark = chip.addresses.position
+        self._after_cycle()
 
     @NFADDR.read
     def _read_address(self) -> int:
-        addresses = self.chip.addresses
+        if self._posted[0]:
+            self.chip.take_posted()
+        addresses = self._addresses
         count = addresses.position
         if count > self._address_mark:
             self.NFADDR = addresses.buffer[count - 1]
@@ -361,15 +431,17 @@ class NandController(Device):
     @NFADDR.write
     def _write_address(self, value: int) -> None:
         """Those before the last come to the chip's stream only."""
+        if self._posted[0]:
+            self.chip.take_posted()
         self.NFADDR = value
         chip = self._selected
         if chip is None:
             self.guest_error(f"address 0x{value:02x} while no chip is selected")
             return
-        self._digest()
+        if self._code_words[CODE_ORIGIN] != self._stream_words[STREAM_CURSOR]:
+            self._digest()
         chip.address(value)
-        self._ecc_mark = chip.position
-        self._address_mark = chip.addresses.position
+        self._after_cycle()
 
     # -- lock --------------------------------------------------------------------------------
 
@@ -390,8 +462,8 @@ class NandController(Device):
 
     @NFSTAT.read
     def _read_status(self) -> int:
-        self.chip.ready.settle()
-        return self.NFSTAT | self.NFCONT & _NCE | self.chip.rnb.level
+        self._ready.settle()
+        return self.NFSTAT | self.NFCONT & _NCE | self._ready.line.level
 
     @NFSTAT.write
     def _write_status(self, value: int) -> None:
@@ -407,8 +479,11 @@ class NandController(Device):
                 self._drive_irq()
         if level:
             self.held_status.hold(self.NFSTAT | control & _NCE | 1)
+            if self._selected is not None and self.chip.postable():
+                self.commands.post(0x00)
         else:
             self.held_status.release()
+            self.commands.refuse()
 
     def _drive_irq(self) -> None:
         """Status or control may have changed."""
@@ -440,16 +515,17 @@ class NandController(Device):
 
     @property
     def _main_ecc(self) -> list[int]:
-        self._digest()
+        self._settle_ecc()
         return self._main.save()
 
     @property
     def _spare_ecc(self) -> list[int]:
-        self._digest()
+        self._settle_ecc()
         return self._spare.save()
 
     def save(self) -> dict[str, Any]:
-        """As every device; with the address cycles that were not noticed so far."""
+        """As every device; with the commands and address cycles that were not noticed so far."""
+        self.chip.ready.settle()
         self._read_address()
         return super().save()
 
@@ -458,6 +534,8 @@ class NandController(Device):
         super().load(
             {name: value for name, value in state.items() if name not in ("_main_ecc", "_spare_ecc")}
         )
+        self.code.release()
+        self._unfed = None
         self._main.load(state["_main_ecc"])
         self._spare.load(state["_spare_ecc"])
         self._select()

@@ -7,18 +7,39 @@ inverted, so that erased flash, all FF, has the erased code, all FF.
 
 from __future__ import annotations
 
+from array import array
+
+from dbgemu.target.stream import CODE_COLUMNS, CODE_HIGH_LINES, CODE_LOW_LINES, CODE_TABLES_END
+
 #: bits of a byte with bit 0, 1, 2 of their number set
 _COLUMN_MASKS = (0xAA, 0xCC, 0xF0)
 
-_COLUMN_PARITIES = tuple(
-    sum(((byte & mask).bit_count() & 1) << place for place, mask in enumerate(_COLUMN_MASKS))
-    for byte in range(256)
-)
-#: for each line bit, which bits belong to the bytes whose numbers are below it
-_LOWER_HALVES = tuple((1 << (8 << line)) - 1 for line in range(16))
+#: what is looked at together has numbers of so many bits at most
+_LINE_BITS = 16
+#: for each line bit: how far the upper half is to be shifted, and which bits belong to the lower one
+_LINES = [(8 << line, (1 << (8 << line)) - 1) for line in range(_LINE_BITS)]
+#: for each number of line bits, from the highest line on
+_HALVES = tuple(tuple(reversed(_LINES[:bits])) for bits in range(_LINE_BITS + 1))
+
+#: line bits that are looked up together
+_LOW_LINES = 6
 
 #: bytes that are looked at together; with a block's before them these are numbers of 16 bits
 _AT_ONCE = 32768
+
+
+def fold(word: int, count: int) -> tuple[int, int]:
+    """Of ``count`` bytes (up to 65536), as one number: the XOR of the numbers of the odd ones, and of all.
+
+    The upper half holds the bytes whose number has the highest bit set: that half's parity is that
+    line's parity; then the half is folded down.
+    """
+    lines = 0
+    for shift, lower in _HALVES[(count - 1).bit_length()]:
+        upper = word >> shift
+        word = word & lower ^ upper
+        lines = lines << 1 | upper.bit_count() & 1
+    return lines, word
 
 
 class EccEngine:
@@ -35,11 +56,15 @@ class EccEngine:
 
     def clear(self) -> None:
         """Start over at byte 0."""
-        self.position = 0
-        self.lines = 0
-        self.column = 0
+        self.position = self.lines = self.column = 0
         self._passed: list[bytes | bytearray] = []
         self._waiting = 0
+
+    def restart(self, data: bytes | bytearray) -> None:
+        """Start over, then let ``data`` pass: see :meth:`feed`."""
+        self.position = self.lines = self.column = 0
+        self._passed = [data]
+        self._waiting = len(data)
 
     def feed(self, data: bytes | bytearray) -> None:
         """Let ``data`` pass, which must not change afterwards; behind a block counting goes round."""
@@ -59,24 +84,17 @@ class EccEngine:
             self._take(data[start : start + _AT_ONCE] if start or len(data) > _AT_ONCE else data)
 
     def _take(self, data: bytes | bytearray) -> None:
-        # All bytes as one number, zeros before them. Its upper half holds the bytes whose number has
-        # the highest bit set: that half's parity is that line's parity; then fold the half down.
+        # zeros stand for those before them
         end = self.position + len(data)
-        word = int.from_bytes(data, "little") << 8 * self.position
-        lines = self.lines
-        for line in range((end - 1).bit_length() - 1, -1, -1):
-            upper = word >> (8 << line)
-            word = word & _LOWER_HALVES[line] ^ upper
-            lines ^= (upper.bit_count() & 1) << line
-        self.lines = lines & self._counted
-        self.column ^= word
+        lines, column = fold(int.from_bytes(data, "little") << 8 * self.position, end)
+        self.lines ^= lines & self._counted
+        self.column ^= column
         self.position = end & self._counted
 
-    def parities(self) -> tuple[int, int, int]:
-        """Not inverted: P of the line bits; P of the three column bits; and P ^ P', for all the same."""
+    def parities(self) -> tuple[int, int]:
+        """``lines`` and ``column``: not inverted."""
         self._settle()
-        column = self.column
-        return self.lines, _COLUMN_PARITIES[column], column.bit_count() & 1
+        return self.lines, self.column
 
     def save(self) -> list[int]:
         """State as plain data."""
@@ -106,18 +124,28 @@ class EccLayout:
         self.full = (1 << width) - 1
         self.used = sum(3 << place for place in lines + columns)
         # by six parities at a time: their pairs with P and P' alike
-        self._low_lines, self._high_lines = _pairs(lines[:6]), _pairs(lines[6:])
-        self._columns = _pairs(columns)
-        #: the P' of all pairs
-        self._complements = sum(1 << place for place in lines + columns)
+        self._low_lines, self._high_lines = _pairs(lines[:_LOW_LINES]), _pairs(lines[_LOW_LINES:])
+        # for the XOR of all bytes: P and P' of the columns; those of all pairs differ if it is odd
+        pairs, complements = _pairs(columns), sum(1 << place for place in lines + columns)
+        parities = [[(byte & mask).bit_count() & 1 for mask in (*_COLUMN_MASKS, 0xFF)] for byte in range(256)]
+        self._columns = [
+            pairs[p1 | p2 << 1 | p4 << 2] ^ odd * complements ^ self.full for p1, p2, p4, odd in parities
+        ]
 
-    def code(self, engine: EccEngine) -> int:
-        """The code as the registers show it."""
-        lines, columns, odd = engine.parities()
-        word = self._low_lines[lines & 63] | self._high_lines[lines >> 6] | self._columns[columns]
-        if odd:
-            word ^= self._complements
-        return word ^ self.full
+    def code(self, lines: int, column: int) -> int:
+        """The code as the registers show it, from the parities of the lines and the XOR of all bytes."""
+        return self._low_lines[lines & 63] ^ self._high_lines[lines >> _LOW_LINES] ^ self._columns[column]
+
+    def tables(self) -> array[int]:
+        """What :meth:`code` is made from, as a :class:`CodeRegister` wants it."""
+        tables = array("I", bytes(4 * CODE_TABLES_END))
+        for first, words in (
+            (CODE_LOW_LINES, self._low_lines),
+            (CODE_HIGH_LINES, self._high_lines),
+            (CODE_COLUMNS, self._columns),
+        ):
+            tables[first : first + len(words)] = array("I", words)
+        return tables
 
     def check(self, stored: int, computed: int) -> tuple[int, int, int]:
         """What is wrong with the data: an error code (UM 6-18), and the bad byte's and bit's numbers.

@@ -20,7 +20,7 @@ from dbgemu.target.lines import Line
 from dbgemu.target.s3c2440.clocks import Clocks
 from dbgemu.target.s3c2440.dma_port import DmaPort
 from dbgemu.target.s3c2440.sdi_registers import SdiRegisters as Registers
-from dbgemu.target.stream import StreamPort
+from dbgemu.target.stream import STREAM_WRITE_END, HeldRegister, Port, StreamPort
 
 FIFO_SIZE = 64
 FIFO_HALF = 32
@@ -40,9 +40,10 @@ FIFO_FAILED, LAST_RECEIVED = 0x4000, 0x200
 #: a command is 48 bits long, and a card has 64 clocks to begin its answer
 COMMAND_BITS, ANSWER_BITS = 48, 64
 
-#: bytes of a block that the stream serves at most; the last ones change the FIFO's level
+#: bytes of a block that the stream serves at most
 _STREAM_SIZE = 4096
-_STREAM_REST = FIFO_SIZE + 4
+#: what is done when the unread bytes sink to one of these is done by the handler of that very access
+_LEVELS = (FIFO_SIZE, FIFO_HALF, 0)
 
 
 class Sdi(Registers):
@@ -75,6 +76,9 @@ class Sdi(Registers):
         self.interrupt = interrupt
         self.dma = DmaPort(f"{name}.dma", read=self._dma_read, write=self._dma_write)
         self.stream = StreamPort(_STREAM_SIZE)
+        # what a driver reads between the words, and what changes only by being written
+        self.held_fifo, self.held_mask = HeldRegister(), HeldRegister()
+        self.held_mask.hold(0)
         self._card: MemoryCard | None = None
         self._command_timer = Timer(clock, self._command_done)
         self._data_timer = Timer(clock, self._data_due)
@@ -96,11 +100,18 @@ class Sdi(Registers):
         #: a whole block is on its way to the card, or the card is busy with it
         self._sending = False
 
-    # -- the stream: accesses to SDIDAT that change neither status nor level ----------------------
+    # -- the stream: accesses to SDIDAT that nothing follows from but the FIFO's level ------------
+
+    def ports(self) -> Iterator[tuple[int, Port]]:
+        """The registers that can be accessed without asking, by offset."""
+        yield Sdi.SDIDAT.offset, self.stream
+        yield Sdi.SDIFSTA.offset, self.held_fifo
+        yield Sdi.SDIIMSK.offset, self.held_mask
 
     def _settle(self) -> None:
         """Take in what has passed the stream, and close it."""
-        if self.stream.write_limit:
+        self.held_fifo.release()
+        if self.stream.words[STREAM_WRITE_END]:
             self._outgoing += self.stream.received()
         else:
             self._read += self.stream.withdraw()
@@ -112,13 +123,17 @@ class Sdi(Registers):
             if room > 0 and not (self._fifo or self._sending or self._waits):
                 self.stream.accept(room)
         elif self.SDIDCON & DATA_MODE == RECEIVING:
-            count = min(len(self._received) - self._read - _STREAM_REST, _STREAM_SIZE)
+            unread = len(self._received) - self._read
+            level = next((level for level in _LEVELS if unread > level), unread)
+            count = min(unread - level - 4, _STREAM_SIZE)
             if count > 0:
                 self.stream.offer(self._received[self._read : self._read + count])
+                if level == FIFO_SIZE:
+                    self.held_fifo.hold(self._fifo_status())
 
     def _unread(self) -> int:
         """Bytes that have arrived and were not read; looks without touching the stream."""
-        passed = 0 if self.stream.write_limit else self.stream.position
+        passed = 0 if self.stream.words[STREAM_WRITE_END] else self.stream.position
         return len(self._received) - self._read - passed
 
     def save(self) -> dict[str, Any]:
@@ -135,12 +150,14 @@ class Sdi(Registers):
         self._command_timer.cancel()
         self._data_timer.cancel()
         self._clear()
+        self.held_mask.hold(self.SDIIMSK)
         self._update()
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Put back what save gave, the interrupt line included."""
         self._settle()
         super().load(state)
+        self.held_mask.hold(self.SDIIMSK)
         self._update()
         self._open()
 
@@ -417,13 +434,12 @@ class Sdi(Registers):
         before = len(received) - place
         self._read = min(place + size, len(received))
         after = len(received) - self._read
-        if after >= _STREAM_REST:  # the FIFO stays full
-            self._open()
-        elif after <= FIFO_SIZE < before:
+        if after <= FIFO_SIZE < before:
             self._fill()
             self._update()
         elif after <= FIFO_HALF < before or not after:
             self._update()
+        self._open()
         return value
 
     @Registers.SDIDAT.write
@@ -467,6 +483,7 @@ class Sdi(Registers):
     @Registers.SDIIMSK.write
     def _write_mask(self, value: int) -> None:
         self.SDIIMSK = value
+        self.held_mask.hold(value)
         self._update()
 
     def _update(self) -> None:
