@@ -12,6 +12,7 @@ from dbgemu.target.device import Device
 from dbgemu.target.guest_log import GuestError, GuestLog
 from dbgemu.target.memory import Memory
 from dbgemu.target.registers import Field, Register, reads, writes
+from dbgemu.target.stream import HeldRegister
 
 BASE = 0x50000000
 
@@ -101,13 +102,89 @@ def test_a_plain_register_reads_its_reset_value_and_holds_what_is_written(board:
     assert read(board, 0) == 0x12345678
 
 
-def test_narrow_accesses_reach_their_own_bytes(board: Board) -> None:
+def test_a_narrow_read_gives_its_lane_and_is_a_guest_error(board: Board) -> None:
     assert [read(board, offset, 1) for offset in range(4)] == [0x78, 0x56, 0x34, 0x12]
     assert read(board, 2, 2) == 0x1234
-    board.bus.write(BASE + 1, 1, 0xEE)
-    assert read(board, 0) == 0x1234EE78
-    board.bus.write(BASE, 1, 0x11)
-    assert read(board, 0) == 0x1234EE11
+    assert len(board.errors) == 5
+    assert str(board.errors[0]) == (
+        "example: read of 1 bytes at offset 0x0: the register PLAIN has 32 bits at offset 0x0"
+    )
+
+
+@pytest.mark.parametrize("offset", range(4))
+def test_a_byte_is_written_to_all_lanes_of_a_register(board: Board, offset: int) -> None:
+    board.bus.write(BASE + offset, 1, 0xEE)
+    assert read(board, 0) == 0xEEEEEEEE
+    assert [error.message for error in board.errors] == [
+        f"write of 0xee (1 bytes) at offset 0x{offset:x}: the register PLAIN has 32 bits at offset 0x0"
+    ]
+
+
+@pytest.mark.parametrize("offset", [0, 2])
+def test_a_halfword_is_written_to_both_halves_of_a_register(board: Board, offset: int) -> None:
+    board.bus.write(BASE + offset, 2, 0x1122)
+    assert read(board, 0) == 0x11221122
+    assert len(board.errors) == 1
+
+
+def test_a_byte_beside_a_byte_register_writes_it_too(board: Board) -> None:
+    board.bus.write(BASE + 0x13, 1, 7)
+    assert board.device.calls == [7]
+    assert board.errors[0].message == (
+        "write of 0x7 (1 bytes) at offset 0x13: the register COMMAND has 8 bits at offset 0x10"
+    )
+
+
+def test_accesses_as_wide_as_the_register_or_wider_are_no_errors(board: Board) -> None:
+    for size in (1, 2, 4):
+        board.bus.write(BASE + 0x10, size, 5)
+        read(board, 0x0C, size)
+    board.bus.write(BASE + 4, 2, 0xFFFF)
+    assert not board.errors
+
+
+def test_an_unaligned_access_is_a_guest_error_and_goes_to_the_aligned_address(board: Board) -> None:
+    assert read(board, 1) == 0x12345678
+    board.bus.write(BASE + 3, 4, 0xCAFEF00D)
+    assert read(board, 0) == 0xCAFEF00D
+    board.bus.write(BASE + 5, 2, 9)
+    assert read(board, 4) == 9
+    board.bus.read(0x60000002, 4)
+    assert [str(error) for error in board.errors] == [
+        "example: unaligned read of 4 bytes at 0x50000001",
+        "example: unaligned write of 0xcafef00d (4 bytes) at 0x50000003",
+        "example: unaligned write of 0x9 (2 bytes) at 0x50000005",
+        "bus: unaligned read of 4 bytes at 0x60000002",
+        "bus: read of 4 bytes at 0x60000000, where nothing is",
+    ]
+
+
+def test_a_gated_device_holds_its_registers_and_has_no_side_effects(board: Board) -> None:
+    held = HeldRegister()
+    board.bus.register_stream(BASE, held)
+    board.bus.gate(board.device, True)
+    board.bus.gate(board.device, True)
+    board.bus.write(BASE, 4, 1)
+    assert [read(board, 0), read(board, 0x0C), read(board, 0x0C)] == [0x12345678, 1, 1]
+    assert read(board, 0x14, 4) == 0
+    assert board.device.calls == []
+    assert [error.message for error in board.errors[:2]] == [
+        "write of 0x1 (4 bytes) at offset 0x0 while CLKCON gates its clock",
+        "read of 4 bytes at offset 0x0 while CLKCON gates its clock",
+    ]
+    assert (held.gated, held.enabled, len(board.errors)) == (True, True, 5)
+    board.bus.map(0x30000000, Memory("ram", 4096))
+    board.bus.unmap(next(board.bus.regions()))  # makes the dispatch anew
+    assert read(board, 0x0C) == 1
+    board.bus.gate(board.device, False)
+    board.bus.write(BASE, 4, 2)
+    assert [read(board, 0), read(board, 0x0C), read(board, 0x0C)] == [2, 1, 2]
+    assert (held.gated, len(board.errors)) == (False, 6)
+
+
+def test_what_is_not_on_the_bus_cannot_be_gated() -> None:
+    with pytest.raises(ValueError, match="example is not on the bus"):
+        Bus().gate(Example(), True)
 
 
 def test_bits_that_are_not_writable_stay(board: Board) -> None:

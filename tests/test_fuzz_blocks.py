@@ -256,6 +256,7 @@ def plain_state(device: Device) -> dict[str, object]:
         "bus",
         "interrupts",
         "dma",
+        "external",
     ):
         found.pop(name, None)
     return found

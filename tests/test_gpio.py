@@ -233,12 +233,12 @@ def test_a_pin_follows_a_line_from_the_start():
     assert pin.level == 1
 
 
-def test_a_byte_write_changes_only_its_pins():
+def test_a_byte_is_written_to_all_lanes_as_on_the_chips_bus():
     gpio = Gpio()
     gpio.write(PORT["C"] + CON, 4, 0x5555_5555)
     gpio.write(PORT["C"] + DAT, 4, 0xA5C3)
     gpio.write(PORT["C"] + DAT + 1, 1, 0x12)
-    assert gpio.read(PORT["C"] + DAT, 4) == 0x12C3
+    assert gpio.read(PORT["C"] + DAT, 4) == 0x1212
 
 
 # -- listeners -------------------------------------------------------------------------------

@@ -8,12 +8,22 @@ from pathlib import Path
 import pytest
 from linux_guest import LinuxGuest
 
+from dbgemu.target.s3c2440.clock_gates import GATES
+
 
 @pytest.fixture(scope="module")
 def booted() -> LinuxGuest:
     guest = LinuxGuest()
     guest.boot()
     return guest
+
+
+def test_linux_has_gated_the_blocks_that_nobody_uses_and_leaves_them_alone(booted: LinuxGuest) -> None:
+    board = booted.machine.board
+    gated = {name for name, field in GATES.items() if not board.clkpwr.enabled(field)}
+    assert gated == {"ac97", "camif", "i2c", "rtc", "uart1", "uart2"}
+    assert not board.gates.clock("uart1").runs
+    assert board.gates.clock("uart0").runs
 
 
 def test_the_boot_log_names_what_is_on_the_board(booted: LinuxGuest) -> None:

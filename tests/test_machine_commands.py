@@ -317,7 +317,7 @@ def test_nmi_is_an_fiq_for_a_moment(bench: Bench) -> None:
 
 def test_a_sleeping_guest_is_woken_by_a_button_that_it_armed(bench: Bench) -> None:
     assert bench.refused("system_wakeup") == "the guest does not sleep"
-    bench("o clkpwr.CLKCON 8")
+    bench("o clkpwr.CLKCON 0xfffff8")
     assert bench.machine.asleep
     assert bench.refused("system_wakeup") == "the guest did not arm button K1 to wake it"
     bench.machine.request_stop()
@@ -352,6 +352,22 @@ def test_the_log_is_switched_while_the_guest_runs(bench: Bench, tmp_path: Path) 
     assert len(lines) == 3
     assert bench.refused("log guest_error") == "'guest_error' cannot be logged: did you mean guest_errors?"
     assert bench.refused(f"logfile {tmp_path}") == f"'{tmp_path}' cannot be written: Is a directory"
+
+
+def test_a_guest_that_does_wrong_in_a_loop_does_not_flood_the_log(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    bench(f"logfile {path}")
+    bench("log guest_errors")
+    for _ in range(120):
+        bench("o 0x50000fe0 1")
+    lines = path.read_text().splitlines()
+    assert len(lines) == 7
+    assert not any(line.endswith(")") for line in lines[:4])
+    assert lines[4].endswith(" (again and again: the next line comes at 10 times, then at 100, ...)")
+    assert [line.rpartition(" (")[2] for line in lines[5:]] == ["10 times)", "100 times)"]
+    bench("log guest_errors")  # begins anew
+    bench("o 0x50000fe0 1")
+    assert len(path.read_text().splitlines()) == 8
 
 
 def test_flash_chips_and_images_are_shown(tmp_path: Path) -> None:

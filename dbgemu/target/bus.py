@@ -58,9 +58,11 @@ class Bus:
         self.on_memory_write: list[Callable[[int, int], None]] = []
         self._regions: list[Region] = []
         self._bases: list[int] = []
+        # by address << 3 | size: accesses that need no further look
         self._readers: dict[int, Reader] = {}
         self._writers: dict[int, Writer] = {}
-        self._sized_readers: dict[int, Reader] = {}
+        #: devices without bus clock, and what they have in the two dispatches otherwise
+        self._gated: dict[Device, tuple[dict[int, Reader], dict[int, Writer]]] = {}
         #: the registers that need not be asked for each access, by the physical address of their page
         self.ports: dict[int, list[Port]] = {}
 
@@ -121,7 +123,6 @@ class Bus:
         self._sort()
         self._readers.clear()
         self._writers.clear()
-        self._sized_readers.clear()
         for region in self._regions:
             if isinstance(region.target, Device):
                 self._add_dispatch(region.base, region.target)
@@ -136,29 +137,56 @@ class Bus:
             listener()
 
     def _add_dispatch(self, base: int, device: Device) -> None:
-        # Fast paths: an access to a register's first byte. The size is in the key's low bits for
-        # writes (a read is cut to its size by who asked). All else goes through Device.read/write.
+        # Fast paths: aligned accesses to all of a register (what is read is cut to its size by who
+        # asked). All else goes through Device.read/write.
+        if device in self._gated:
+            return
         for register in device.registers.values():
             address = base + register.offset
+            sizes = [size for size in (1, 2, 4) if not address & size - 1]
             if register.sized:
-                self._add_sized(address, device, register)
+                self._add_sized(address, sizes, device, register)
                 continue
-            self._readers[address] = device.reader(register)
-            writer, mask = device.writer(register), register.mask
-            for size in (1, 2, 4):
-                if 8 * size == register.width:
-                    self._writers[address << 3 | size] = writer
-                elif 8 * size > register.width:
-                    self._writers[address << 3 | size] = _masked(writer, mask)
+            reader, writer, mask = device.reader(register), device.writer(register), register.mask
+            for size in sizes:
+                if 8 * size >= register.width:
+                    self._readers[address << 3 | size] = reader
+                    whole = 8 * size == register.width
+                    self._writers[address << 3 | size] = writer if whole else _masked(writer, mask)
 
-    def _add_sized(self, address: int, device: Device, register: Register) -> None:
-        for size in (1, 2, 4):
+    def _add_sized(self, address: int, sizes: list[int], device: Device, register: Register) -> None:
+        for size in sizes:
             if register.read_handler is not None:
                 read = partial(getattr(device, register.read_handler), size)
-                self._sized_readers[address << 3 | size] = read
+                self._readers[address << 3 | size] = read
             if register.write_handler is not None:
                 write = getattr(device, register.write_handler)
                 self._writers[address << 3 | size] = partial(_with_size, write, size)
+
+    def gate(self, device: Device, gated: bool) -> None:
+        """Take away the bus clock of ``device``, or give it back.
+
+        Without it no register can be written; a read gives what is held, without side effects. Debuggers
+        still reach it, by :meth:`peek` and :meth:`poke`. ValueError when it is not on the bus.
+        """
+        if gated == (device in self._gated):
+            return
+        region = next((each for each in self._regions if each.target is device), None)
+        if region is None:
+            raise ValueError(f"{device.name} is not on the bus")
+        for base in range(region.base, region.end, PAGE):
+            for port in self.ports.get(base, ()):
+                port.gated = gated
+        if gated:
+            addresses = [region.base + register.offset << 3 for register in device.registers.values()]
+            keys = [address | size for address in addresses for size in (1, 2, 4)]
+            readers = {key: self._readers.pop(key) for key in keys if key in self._readers}
+            writers = {key: self._writers.pop(key) for key in keys if key in self._writers}
+            self._gated[device] = readers, writers
+        else:
+            readers, writers = self._gated.pop(device)
+            self._readers.update(readers)
+            self._writers.update(writers)
 
     def regions(self) -> Iterator[Region]:
         """Every region, by address."""
@@ -172,30 +200,53 @@ class Bus:
         return None
 
     def read(self, address: int, size: int) -> int:
-        """A CPU's read of ``size`` bytes (1, 2, 4), aligned. May return bits above ``size``."""
-        reader = self._readers.get(address) or self._sized_readers.get(address << 3 | size)
+        """A CPU's read of ``size`` bytes (1, 2, 4). May return bits above ``size``.
+
+        The bus has no unaligned accesses: the low bits of ``address`` make a guest error, and nothing else
+        (what the CPU makes of the word then is its own business).
+        """
+        reader = self._readers.get(address << 3 | size)
         if reader is not None:
             return reader()
         region = self.find(address)
+        if address & size - 1:
+            self._unaligned(region, f"read of {size} bytes", address)
+            return self.read(address & -size, size)
         if region is None:
             self.log.error("bus", f"read of {size} bytes at 0x{address:08x}, where nothing is")
             return 0
-        offset = address - region.base + region.offset
-        return region.target.read(offset, size)
+        offset, target = address - region.base + region.offset, region.target
+        if target in self._gated and isinstance(target, Device):
+            target.guest_error(f"read of {size} bytes at offset 0x{offset:x} while CLKCON gates its clock")
+            return target.peek(offset, size)
+        return target.read(offset, size)
+
+    def _unaligned(self, region: Region | None, access: str, address: int) -> None:
+        name = "bus" if region is None else region.target.name
+        self.log.error(name, f"unaligned {access} at 0x{address:08x}")
 
     def write(self, address: int, size: int, value: int) -> None:
-        """A CPU's write of ``size`` bytes (1, 2, 4), aligned; ``value`` fits in ``size``."""
+        """A CPU's write of ``size`` bytes (1, 2, 4); ``value`` fits in ``size``. Alignment: see read."""
         writer = self._writers.get(address << 3 | size)
         if writer is not None:
             writer(value)
             return
         region = self.find(address)
+        if address & size - 1:
+            self._unaligned(region, f"write of 0x{value:x} ({size} bytes)", address)
+            self.write(address & -size, size, value)
+            return
         if region is None:
             self.log.error("bus", f"write of 0x{value:x} ({size} bytes) at 0x{address:08x}, where nothing is")
             return
         target = region.writes_to or region.target
-        if isinstance(target, Device) or region.writable:
-            target.write(address - region.base + region.offset, size, value)
+        offset = address - region.base + region.offset
+        if target in self._gated and isinstance(target, Device):
+            target.guest_error(
+                f"write of 0x{value:x} ({size} bytes) at offset 0x{offset:x} while CLKCON gates its clock"
+            )
+        elif isinstance(target, Device) or region.writable:
+            target.write(offset, size, value)
             if isinstance(target, Memory):
                 self._memory_written(address, size)
         else:

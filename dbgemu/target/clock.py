@@ -52,6 +52,9 @@ class _Stopped:
 class VirtualClock:
     """The board's time base and its queue of timers."""
 
+    #: ns that this clock is behind the board's: see :class:`~dbgemu.target.block_clock.BlockClock`
+    behind = 0
+
     def __init__(self, period_ps: int = DEFAULT_PERIOD_PS) -> None:
         self.period_ps = period_ps
         self._skipped = 0
@@ -181,7 +184,7 @@ class Timer:
     @property
     def deadline(self) -> int | None:
         """The moment in ns at which the callback comes, or None while the timer is not armed."""
-        return self.entry[0] if self.entry else None
+        return self.entry[0] - self.clock.behind if self.entry else None
 
     def start_at(self, deadline: int) -> None:
         """Arm for virtual time ``deadline`` ns; a deadline in the past fires at the next boundary."""

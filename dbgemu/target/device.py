@@ -115,6 +115,8 @@ class Device:
         if register.sized and register.read_handler:
             value: int = getattr(self, register.read_handler)(size)
         else:
+            if offset != register.offset or 8 * size < register.width:
+                self.guest_error(f"read of {size} bytes at offset 0x{offset:x}: {_of(register)}")
             value = self.reader(register)()
         return value >> 8 * (offset - register.offset) & ((1 << 8 * size) - 1)
 
@@ -128,7 +130,9 @@ class Device:
     def write(self, offset: int, size: int, value: int) -> None:
         """A guest's write of ``size`` bytes at byte ``offset``, aligned to its size.
 
-        A write narrower than the register changes its own bytes; the others keep what a peek shows.
+        A write narrower than the register, or beside its first byte, writes all of it: the core repeats a
+        byte or halfword on all lanes of the bus (S3C2440A UM 3-30), and the APB has no byte strobes. Most
+        registers are to be accessed as words (UM 1, "Important notes about special registers").
         """
         register = self.locate(offset)
         if register is None:
@@ -139,10 +143,9 @@ class Device:
         if register.sized and register.write_handler:
             getattr(self, register.write_handler)(value, size)
             return
-        lane = 8 * (offset - register.offset)
-        if lane or 8 * size < register.width:
-            mask = ((1 << 8 * size) - 1) << lane
-            value = (self.peeker(register)() & ~mask) | (value << lane & mask)
+        if offset != register.offset or 8 * size < register.width:
+            self.guest_error(f"write of 0x{value:x} ({size} bytes) at offset 0x{offset:x}: {_of(register)}")
+            value *= _ON_ALL_LANES[size]
         self.writer(register)(value & register.mask)
 
     # -- what debuggers and snapshots call ---------------------------------------------------
@@ -174,6 +177,15 @@ class Device:
                 current.load(value)
             else:
                 self.__dict__[name] = _copy(value)
+
+
+#: what makes a word of a value of that many bytes
+_ON_ALL_LANES = {1: 0x01010101, 2: 0x00010001, 4: 1}
+
+
+def _of(register: Register) -> str:
+    width, offset = 8 * register.access_size, register.offset
+    return f"the register {register.name} has {width} bits at offset 0x{offset:x}"
 
 
 def _copy(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from dbgemu.target.arm.state import Mode
@@ -31,6 +32,7 @@ from dbgemu.target.memory import Memory
 from dbgemu.target.s3c2440.ac97 import Ac97
 from dbgemu.target.s3c2440.adc import Adc
 from dbgemu.target.s3c2440.camera import Camera
+from dbgemu.target.s3c2440.clock_gates import ClockGates
 from dbgemu.target.s3c2440.clock_power import WAKE_ALARM, ClockPower
 from dbgemu.target.s3c2440.dma import Dma
 from dbgemu.target.s3c2440.dma_port import DmaPort
@@ -72,7 +74,7 @@ WIRED = {
         for n, name in ((17, "CLE"), (18, "ALE"), (19, "nWE"), (20, "nRE"), (22, "nCE"))
     },
     "GPB0": "buzzer",
-    "GPB1": "LCD backlight PWM",
+    "GPB1": "LCD connector, PWM",
     "GPB2": "UDA1341 L3MODE",
     "GPB3": "UDA1341 L3DATA",
     "GPB4": "UDA1341 L3CLOCK",
@@ -170,8 +172,11 @@ class Mini2440:
         self.clkpwr = clocks = ClockPower(
             on_idle=lambda: self.on_request(PowerRequest.IDLE),
             on_sleep=self._sleep_requested,
+            clock=clock,
             log=log,
         )
+        self.gates = ClockGates(clock, self.bus)
+        of_block = self.gates.clock
         if not self._fixed_period:
             self._follow_core_clock()
             clocks.on_change.append(self._follow_core_clock)
@@ -179,18 +184,22 @@ class Mini2440:
         self.gpio.on_eint = self.clkpwr.wake_event
         source("INT_RTC").connect(lambda level: self.clkpwr.wake_event(WAKE_ALARM if level else 0))
         timer_dma = Line("pwm.DMA")
+        timers = [f"INT_TIMER{n}" for n in range(5)]
         self.pwm = PwmTimers(
-            clock=clock,
+            clock=of_block("pwm"),
             clocks=clocks,
-            interrupts=[source(f"INT_TIMER{n}") for n in range(5)],
+            interrupts=[source(name) for name in timers],
             dma_request=timer_dma,
+            pending=lambda timer: self.intc.pending(timers[timer]),
             log=log,
         )
+        for number, name in enumerate(timers):
+            self.intc.when_cleared(name, partial(self.pwm.cleared, number))
         divider = FclkDivider()  # the three ports' UCON hold one setting
         self.uarts = [
             Uart(
                 f"uart{n}",
-                clock=clock,
+                clock=of_block(f"uart{n}"),
                 clocks=clocks,
                 rxd=source(f"INT_RXD{n}"),
                 txd=source(f"INT_TXD{n}"),
@@ -202,45 +211,55 @@ class Mini2440:
             for n in range(3)
         ]
         self.wdt = Watchdog(
-            clock=clock, clocks=clocks, interrupt=source("INT_WDT"), on_reset=self._watchdog_reset, log=log
+            clock=of_block("wdt"),
+            clocks=clocks,
+            interrupt=source("INT_WDT"),
+            on_reset=self._watchdog_reset,
+            log=log,
         )
         self.rtc = Rtc(
             clock=clock, alarm=source("INT_RTC"), tick=source("INT_TICK"), start=rtc_start, log=log
         )
         self.nand_chip = NandFlash(clock=clock, part=nand_part, backing=nand_image, log=log)
         self.nand = NandController(chip=self.nand_chip, irq=source("INT_NFCON"), log=log)
-        self.i2c = I2c("i2c", clock=clock, clocks=clocks, interrupt=source("INT_IIC"), log=log)
-        self.sdi = Sdi("sdi", clock=clock, clocks=clocks, interrupt=source("INT_SDI"), log=log)
-        self.usb_host = UsbHost("ohci", clock=clock, interrupt=source("INT_USBH"), bus=self.bus, log=log)
-        self.usb_device = UsbDevice("udc", clock=clock, interrupt=source("INT_USBD"), log=log)
+        self.i2c = I2c("i2c", clock=of_block("i2c"), clocks=clocks, interrupt=source("INT_IIC"), log=log)
+        self.sdi = Sdi("sdi", clock=of_block("sdi"), clocks=clocks, interrupt=source("INT_SDI"), log=log)
+        self.usb_host = UsbHost(
+            "ohci", clock=of_block("ohci"), interrupt=source("INT_USBH"), bus=self.bus, log=log
+        )
+        self.usb_device = UsbDevice("udc", clock=of_block("udc"), interrupt=source("INT_USBD"), log=log)
         self.adc = Adc(
             "adc",
-            clock=clock,
+            clock=of_block("adc"),
             clocks=clocks,
             conversion_done=source("INT_ADC_S"),
             pen_moved=source("INT_TC"),
             log=log,
         )
         self.lcd = LcdController(
-            "lcd", clock=clock, clocks=clocks, interrupt=source("INT_LCD"), bus=self.bus, log=log
+            "lcd", clock=of_block("lcd"), clocks=clocks, interrupt=source("INT_LCD"), bus=self.bus, log=log
         )
         self.spi = Spi(
-            "spi", clock=clock, clocks=clocks, interrupts=[source("INT_SPI0"), source("INT_SPI1")], log=log
+            "spi",
+            clock=of_block("spi"),
+            clocks=clocks,
+            interrupts=[source("INT_SPI0"), source("INT_SPI1")],
+            log=log,
         )
         self.camera = Camera(
             "camif",
-            clock=clock,
+            clock=of_block("camif"),
             codec_done=source("INT_CAM_C"),
             preview_done=source("INT_CAM_P"),
             write_memory=self.bus.poke,
             log=log,
         )
-        self.ac97 = Ac97("ac97", clock=clock, interrupt=source("INT_AC97"), log=log)
-        self.iis = I2s("iis", clock=clock, clocks=clocks, log=log)
+        self.ac97 = Ac97("ac97", clock=of_block("ac97"), interrupt=source("INT_AC97"), log=log)
+        self.iis = I2s("iis", clock=of_block("iis"), clocks=clocks, log=log)
         self.dma = Dma(
             "dma",
             bus=self.bus,
-            clock=clock,
+            clock=of_block("dma"),
             clocks=clocks,
             interrupts=[source(f"INT_DMA{n}") for n in range(4)],
             log=log,
@@ -267,6 +286,12 @@ class Mini2440:
         self.dma.connect(3, "SPI1", self.spi.dma[1])
         for channel, request in enumerate(self.usb_device.dma):
             self.dma.connect(channel, f"USB EP{channel + 1}", request)
+        for number, (asking, answering) in enumerate((("GPB10", "GPB9"), ("GPB8", "GPB7"))):
+            external = self.dma.external[number]
+            self.gpio.pin(asking).sense(f"nXDREQ{number}", 1).connect(external.drive)
+            drive = self.gpio.pin(answering).alternate(f"nXDACK{number}")
+            external.acknowledge.connect(drive)
+            drive(1)
         for base, block in (
             (0x48000000, self.memc),
             (0x49000000, self.usb_host),
@@ -290,10 +315,13 @@ class Mini2440:
             (0x5B000000, self.ac97),
         ):
             self._add(block, base)
+        clocks.on_gates = lambda: self.gates.apply(self.devices, clocks.CLKCON)
+        clocks.on_lock = self.gates.stand_still
         for offset, port in self.nand.ports():
             self.bus.register_stream(0x4E000000 + offset, port)
         self.bus.register_stream(0x4C000000 + ClockPower.CLKCON.offset, self.clkpwr.held_gates)
-        self.bus.register_stream(0x5A000000 + Sdi.SDIDAT.offset, self.sdi.stream)
+        for offset, port in self.sdi.ports():
+            self.bus.register_stream(0x5A000000 + offset, port)
 
     def _add_board_parts(
         self, nor_image: Backing | None, eeprom_image: Backing | None, mac: bytes | None
@@ -307,7 +335,7 @@ class Mini2440:
             pin(name).pull(1)
         for name, wired_to in WIRED.items():
             pin(name).wired_to = wired_to
-        self.nand_chip.rnb.connect(self.gpio.status["RnB"].set)
+        self.gpio.status["RnB"] = self.nand_chip.rnb
         self.gpio.before_status = self.nand_chip.ready.settle
         self.leds = [Led(name, pin(place)) for name, place in LEDS.items()]
         self.buttons = [Button(name, pin(place)) for name, place in BUTTONS.items()]
@@ -434,6 +462,7 @@ class Mini2440:
             "reset_cause": self.gpio.reset_cause.name,
             "taps": {name: timer.deadline for name, timer in self._taps.items()},
             "timers": self.clock.order(),
+            "block_times": self.gates.save(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -442,6 +471,7 @@ class Mini2440:
         Twice: parts that are loaded put new levels on their lines, and other parts, loaded before them,
         would take these for events. The second time no line changes any more.
         """
+        self.gates.load(state["block_times"])
         for _ in range(2):
             for name, device in self.devices.items():
                 device.load(state["devices"][name])

@@ -187,12 +187,8 @@ class NorFlash(Device):
 
     def save(self) -> dict[str, Any]:
         """The chip's state and the 4 KiB pieces that differ from the image that it started with."""
-        data, initial = self.memory.data, memoryview(self._initial)
-        changed = {
-            offset: bytes(data[offset : offset + _CHUNK])
-            for offset in range(0, SIZE, _CHUNK)
-            if data[offset : offset + _CHUNK] != initial[offset : offset + _CHUNK]
-        }
+        data = self.memory.data
+        changed = {offset: bytes(data[offset : offset + _CHUNK]) for offset in self.differing(self._initial)}
         return super().save() | {"changed": changed}
 
     def load(self, state: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from dbgemu.target.clock import VirtualClock, cycles_to_ns
 from dbgemu.target.device import Device
 from dbgemu.target.facts import Fact
 from dbgemu.target.guest_log import GuestLog
@@ -20,6 +21,9 @@ SLEEP = 1 << 3
 #: what ends SLEEP: EINT0 to EINT15 and the RTC's alarm (S3C2440A UM 7, Wake-Up from SLEEP mode)
 WAKE_ALARM = 1 << 16
 WAKE_SOURCES = 0xFFFF | WAKE_ALARM
+
+#: CLKCON's gates: all but the power modes
+_GATES = 0x1FFFF0
 
 UPLL_OFF = 1 << 7
 MPLL_OFF = 1 << 5
@@ -48,8 +52,9 @@ class ClockPower(Device):
     """The clock generator and power manager: a :class:`~dbgemu.target.s3c2440.clocks.Clocks`.
 
     Frequencies are in Hz. ``crystal`` is Fin. ``on_idle`` and ``on_sleep`` are called when the guest
-    asks for these modes, from within its write to CLKCON. A PLL is locked at once: LOCKTIME is held,
-    but no time passes.
+    asks for these modes, from within its write to CLKCON. ``on_gates`` is called after the gates have
+    changed, ``on_lock`` with the ns for which nothing has a clock since the main PLL is locking (UM 7,
+    "PLL lock-time"). UCLK is there at once.
     """
 
     title = "Clock and power management"
@@ -133,7 +138,7 @@ class ClockPower(Device):
         ),
     )
 
-    STATE = ("asleep", "mpll_programmed", "upll_programmed", "woken_by")
+    STATE = ("asleep", "mpll_programmed", "upll_programmed", "woken_by", "_locked_at")
 
     def __init__(
         self,
@@ -142,9 +147,15 @@ class ClockPower(Device):
         crystal: int = MINI2440_CRYSTAL,
         on_idle: Callable[[], None] = _do_nothing,
         on_sleep: Callable[[], None] = _do_nothing,
+        clock: VirtualClock | None = None,
         log: GuestLog | None = None,
     ) -> None:
         super().__init__(name, log)
+        self._clock = clock if clock is not None else VirtualClock()
+        #: virtual time in ns from which the main PLL's output can be used
+        self._locked_at = 0
+        self.on_gates: Callable[[], None] = _do_nothing
+        self.on_lock: Callable[[int], None] = lambda duration: None
         self.crystal = crystal
         self.on_idle = on_idle
         self.on_sleep = on_sleep
@@ -202,7 +213,19 @@ class ClockPower(Device):
     def _write_mpll(self, value: int) -> None:
         self.MPLLCON = value
         self.mpll_programmed = True
+        self._lock()
         self._update()
+
+    def _lock(self) -> None:
+        """The main PLL has another frequency to find, or was turned on."""
+        self._locked_at = self._clock.now + cycles_to_ns(self.LOCKTIME & 0xFFFF, self.crystal)
+        self._await_lock()
+
+    def _await_lock(self) -> None:
+        # UM 7, figures 7-4 to 7-7: in slow mode the PLL locks while FCLK comes from Fin.
+        left = self._locked_at - self._clock.now
+        if left > 0 and self.mpll_programmed and not self.CLKSLOW & SLOW:
+            self.on_lock(left)
 
     @UPLLCON.write
     def _write_upll(self, value: int) -> None:
@@ -219,7 +242,11 @@ class ClockPower(Device):
     def _write_slow(self, value: int) -> None:
         if value & MPLL_OFF and not value & SLOW:
             self.guest_error("the main PLL is turned off outside of slow mode, which has no effect")
-        self.CLKSLOW = value
+        before, self.CLKSLOW = self.CLKSLOW, value
+        if before & MPLL_OFF and before & SLOW and not (value & MPLL_OFF and value & SLOW):
+            self._lock()
+        else:
+            self._await_lock()
         self._update()
 
     @CLKCON.read
@@ -236,7 +263,10 @@ class ClockPower(Device):
     @CLKCON.write
     def _write_gates(self, value: int) -> None:
         self.held_gates.release()
+        changed = value ^ self.CLKCON
         self.CLKCON = value
+        if changed & _GATES:
+            self.on_gates()
         if value & SLEEP:
             self.asleep = True
             self.woken_by = 0
@@ -288,10 +318,13 @@ class ClockPower(Device):
         super().reset()
         self.asleep = False
         self.mpll_programmed = self.upll_programmed = False
+        self._locked_at = 0
         self._update()
+        self.on_gates()
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Put back what save gave; listeners hear of it when frequencies differ."""
         self.held_gates.release()
         super().load(state)
         self._update()
+        self.on_gates()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from dbgemu.target.bus import Bus
 from dbgemu.target.clock import Timer, VirtualClock, cycles_to_ns, ns_to_cycles
@@ -13,6 +14,7 @@ from dbgemu.target.guest_log import GuestLog
 from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, peeks, reads, writes
 from dbgemu.target.s3c2440.clocks import Clocks
+from dbgemu.target.s3c2440.dma_external import ExternalRequest
 from dbgemu.target.s3c2440.dma_mover import Mover
 from dbgemu.target.s3c2440.dma_port import DmaPort
 
@@ -21,6 +23,7 @@ STRIDE = 0x40
 STOP, ON, SOFTWARE_TRIGGER = 4, 2, 1
 FIXED = 1
 INTERRUPT, BURST, WHOLE, HARDWARE, NO_RELOAD = 1 << 29, 1 << 28, 1 << 27, 1 << 23, 1 << 22
+HANDSHAKE = 1 << 31
 BUSY = 1 << 20
 #: HCLK cycles that a unit takes to be read and written: two each, as for SDRAM in a burst
 UNIT_CYCLES = 4
@@ -169,6 +172,11 @@ class Dma(Device):
         self._timer0, self._timer1, self._timer2, self._timer3 = self._timers = [
             Timer(clock, partial(self._whole_service_goes_on, channel)) for channel in range(CHANNELS)
         ]
+        #: the pins nXDREQ0 and nXDREQ1, sources of the channels 0 and 1
+        self.external = ExternalRequest(0), ExternalRequest(1)
+        for channel, port in enumerate(self.external):
+            self.connect(channel, port.name, port)
+            port.on_release = partial(self._released, channel)
 
     def connect(self, channel: int, source: str, port: DmaPort) -> None:
         """Let ``port`` be the request source of that name in :data:`SOURCES`. ValueError for a wrong one."""
@@ -183,6 +191,18 @@ class Dma(Device):
         self._since = [-1] * CHANNELS
         for timer in self._timers:
             timer.cancel()
+        for port in self.external:
+            port.reset()
+
+    def save(self) -> dict[str, Any]:
+        """The complete state as plain data."""
+        return {**super().save(), "external": [port.save() for port in self.external]}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Put back what save gave; nothing moves by that."""
+        super().load({name: value for name, value in state.items() if name != "external"})
+        for port, pins in zip(self.external, state["external"], strict=True):
+            port.load(pins)
 
     # -- what a channel is set to ------------------------------------------------------------------
 
@@ -273,7 +293,10 @@ class Dma(Device):
         self._busy[channel] = True
         try:
             while (port := self._requesting(channel)) is not None:
-                if self._get(channel, "DCON") & WHOLE:
+                if isinstance(port, ExternalRequest):
+                    if not self._serve_external(channel, port):
+                        break
+                elif self._get(channel, "DCON") & WHOLE:
                     self._start(channel)
                 elif self._uses(port, channel):
                     if not self._move(channel, self._left[channel], port):
@@ -283,6 +306,39 @@ class Dma(Device):
                     break
         finally:
             self._busy[channel] = False
+
+    def _serve_external(self, channel: int, port: ExternalRequest) -> bool:
+        """Serve a pin; whether another request may be there already."""
+        control = self._get(channel, "DCON")
+        if control & HANDSHAKE:
+            port.take()
+        port.acknowledge.set(0)
+        if control & WHOLE or (not control & HANDSHAKE and port.asserted):
+            # in demand mode transfers follow each other as long as the pin is low
+            self._since[channel] = self._clock.now
+            self._wait(channel)
+            return False
+        left = self._left[channel]
+        self._move(channel, 0)
+        if not (control & HANDSHAKE and port.asserted):
+            port.acknowledge.set(1)
+        return self._left[channel] < left  # else the count has begun anew: time passes first
+
+    def _released(self, channel: int) -> None:
+        """The pin nXDREQ went up."""
+        if self._busy[channel] or self._requesting_port(channel) is not self.external[channel]:
+            return
+        if self._since[channel] >= 0 and not self._get(channel, "DCON") & WHOLE:
+            self._catch_up(channel)
+            self._since[channel] = -1
+            self._timers[channel].cancel()
+        if self._since[channel] < 0:
+            self.external[channel].acknowledge.set(1)
+
+    def _external(self, channel: int) -> ExternalRequest | None:
+        """The pin that the channel serves, if it does."""
+        port = self._requesting_port(channel) if self._get(channel, "DCON") & HARDWARE else None
+        return port if isinstance(port, ExternalRequest) else None
 
     def _uses(self, port: DmaPort, channel: int) -> bool:
         """Whether the transfer goes through the FIFO of ``port``: from or to what is not memory."""
@@ -327,8 +383,10 @@ class Dma(Device):
         since = self._since[channel]
         if since < 0:
             return 0
-        transfers = ns_to_cycles(self._clock.now - since, self._rate()) * self._unit(channel)
-        return min(transfers - transfers % self._transfer(channel), self._left[channel])
+        passed = ns_to_cycles(self._clock.now - since, self._rate()) * self._unit(channel)
+        left = self._left[channel]
+        # what is left may be less than a transfer, where DCON was changed meanwhile
+        return left if passed >= left else passed - passed % self._transfer(channel)
 
     def _catch_up(self, channel: int) -> None:
         self._catch_up_port(channel)
@@ -381,6 +439,12 @@ class Dma(Device):
             self._turn_off(channel)
         else:
             self._load(channel)
+        external = self._external(channel)
+        if external is not None:
+            if not (self._get(channel, "DCON") & HANDSHAKE and external.asserted):
+                external.acknowledge.set(1)
+            if self._requesting(channel) is not None:
+                self._timers[channel].start_in(cycles_to_ns(1, self._rate()))
         if self._get(channel, "DCON") & INTERRUPT:
             self.interrupts[channel].pulse()
 
@@ -388,6 +452,9 @@ class Dma(Device):
         self._put(channel, "DMASKTRIG", 0)
         self._since[channel] = -1
         self._timers[channel].cancel()
+        external = self._external(channel)
+        if external is not None:
+            external.acknowledge.set(1)
 
     def facts(self) -> Iterator[Fact]:
         """Each channel: off, or what it moves on whose request."""

@@ -123,6 +123,23 @@ class Pin:
         driver = port.blocks[names.index(function)]
         return lambda level: port.drive(driver, bit, level)
 
+    def sense(self, function: str, idle: int) -> Line:
+        """What a block of the chip gets to see with alternate ``function`` of this pin.
+
+        It is at ``idle`` while the pin has another function. KeyError when it has no such one.
+        """
+        if function not in self.description.alternates:
+            raise KeyError(f"{self.name} has no function {function!r}")
+        line = Line(f"{self.name}.{function}", idle)
+
+        def update(level: int = 0) -> None:
+            line.set(self.level if self.function == function else idle)
+
+        self.connect(update)
+        self._port.configured.append(update)
+        update()
+        return line
+
     def state(self) -> PinState:
         """The pin's present state."""
         return PinState(
@@ -195,6 +212,8 @@ class Port:
         self._data = f"GP{description.letter}DAT"
         self._pull = f"GP{description.letter}UP"
         self._on_change = on_change
+        #: called when the functions of pins may have changed
+        self.configured: list[Callable[[], None]] = []
         self.configure()
 
     @property
@@ -231,6 +250,8 @@ class Port:
         disabled = self._registers.get(self._pull, self.mask) | self.description.no_pull
         self.pull_ups = ~disabled & self.mask
         self.refresh()
+        for listener in self.configured:
+            listener()
 
     def drive(self, drivers: Drivers, bit: int, level: int | None) -> None:
         """Let one of this port's ``drivers`` drive the pin at ``bit`` (None: no longer)."""

@@ -254,12 +254,13 @@ class Uart(UartReceiver):
         left = self._left(now)
         above = left > self._tx_trigger_ns + self._char_ns
         request = self._tx_mode != 0 and not above
+        # all of it in front of _drive, from within which DMA may fill the FIFO
+        was_above, self._tx_above = self._tx_above, above
         if request != self._tx_request:
             self._tx_request = request
             self._drive()
-        if self._tx_above and request and self._tx_mode == 1 and not self.UCON & TX_LEVEL:
+        if was_above and request and self._tx_mode == 1 and not self.UCON & TX_LEVEL:
             self.txd.pulse()
-        self._tx_above = above
         if above and self._tx_mode and not self._tx_stands:
             deadline = self._tx_idle_at - self._tx_trigger_ns - self._char_ns
             if deadline != self._tx_timer.deadline:
