@@ -18,11 +18,12 @@ BELOW = {
     "machine": {"engine", "target"},
     "host": {"errors", "target"},
     "debug": {"errors", "machine", "engine", "target"},
-    "trace": {"errors", "debug", "machine", "engine", "target"},
+    "tool_program": {"errors"},
+    "trace": {"errors", "tool_program", "debug", "machine", "engine", "target"},
     "monitor": {"errors", "trace", "debug", "machine", "engine", "target", "host"},
     "gdbstub": {"errors", "debug", "machine", "engine", "target"},
     "demo": {"errors", "target"},
-    "image": {"errors", "debug", "target", "host"},
+    "image": {"errors", "tool_program", "debug", "target", "host"},
 }
 
 
