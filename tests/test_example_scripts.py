@@ -12,9 +12,16 @@ from linux_guest import guest_folder
 from real_gdb import needs_gdb
 
 import dbgemu
+from tests.arm_programs import interpreter
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 EXAMPLES = ("boot_trace", "first_access", "compare_boots", "module_coverage", "gdb_trace")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built() -> None:
+    """The first start of a version says that it builds the interpreter: not here."""
+    interpreter()
 
 
 def example(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -364,7 +364,10 @@ FIXED |= {"_effects", "_pages", "on_configured"}
 DERIVED = {
     "clkpwr": {"armclk", "camclk", "fclk", "hclk", "mpll", "pclk", "uclk", "upll"},
     "gpio": {"_falling", "_held", "_high", "_low", "_rising", "_sensitive"},
-    "nand": {"_selected"},
+    # what the ECC engines have only been told of: they are settled to be saved
+    "nand": {"_selected", "_unfed"},
+    # follow from the chip's part
+    "nandflash": {"_pages", "_raw_page", "_large", "_columns", "_rows", "_cycles", "_effects", "_quiet"},
     "ohci": {"_memo"},
     "uart": {"_capacity", "_data_mask", "_rx_limit", "_rx_mode", "_rx_runs", "_rx_timeout", "_rx_trigger"}
     | {"_tx_full_ns", "_tx_mode", "_tx_plain", "_tx_stands", "_tx_trigger", "_tx_trigger_ns"},
