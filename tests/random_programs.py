@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dbgemu.engine.translator.assembly import AssembleAtOnce
 from dbgemu.engine.translator.compiling import AtOnce
+from dbgemu.engine.translator.stencils import StencilStores
 from dbgemu.engine.translator.translator import Translator
 from dbgemu.target.arm.assembler import assemble, assemble_program
 from dbgemu.target.arm.state import Mode
@@ -30,6 +32,7 @@ from tests.arm_programs import DATA, RAM, Guest, PageTables
 from tests.random_source import Writer
 
 CODE = RAM + 0x20000
+_STENCILS = StencilStores()
 #: what programs may store into their code
 WORDS = DATA + 0x3000
 DEVICE = 0x48000000
@@ -196,12 +199,20 @@ def difference(seed: int, level: int = 0) -> str:
     plain = Run(program)
     expected = plain.execute()
     random_ = random.Random(seed)
-    for name in ("translated", "mixed"):
+    for name in ("compiled", "assembled", "mixed"):
         run = Run(program)
         mixed = name == "mixed"
         threshold = random_.choice([2, 5, 20]) if mixed else 2
         translator = Translator(
-            run.guest.cpu, AtOnce(level), threshold=threshold, again=threshold, patience=1, batch=1
+            run.guest.cpu,
+            AtOnce(level),
+            threshold=threshold,
+            again=threshold,
+            patience=1,
+            batch=1,
+            assembler=None if name == "compiled" else AssembleAtOnce(_STENCILS),
+            look=0,
+            promoted=random_.choice([0, 3, 50]) if mixed else 1 << 60,
         )
         result = run.execute(random_ if mixed else None, translator)
         entered = sum(region.hits for region in translator.regions)
@@ -217,14 +228,22 @@ def trace_difference(seed: int, folder: Path, level: int = 0) -> str:
     """As :func:`difference`, of traces: empty when the file is the same, byte for byte, in both tiers."""
     program = make_program(seed)
     results = []
-    for translated in (False, True):
-        run, path = Run(program), folder / f"{translated}.dbgtrace"
+    for tier in ("interpreted", "compiled", "assembled"):
+        run, path = Run(program), folder / f"{tier}.dbgtrace"
         sink = FileSink(path, Header(spec="tb_exec", kinds=("tb_exec",)))
         recorder = Recorder(run.guest.cpu, VirtualClock(), sink)
         translator = None
-        if translated:
-            compiler = AtOnce(level)
-            translator = Translator(run.guest.cpu, compiler, threshold=2, again=2, patience=1, batch=1)
+        if tier != "interpreted":
+            translator = Translator(
+                run.guest.cpu,
+                AtOnce(level),
+                threshold=2,
+                again=2,
+                patience=1,
+                batch=1,
+                assembler=AssembleAtOnce(_STENCILS) if tier == "assembled" else None,
+                promoted=1 << 60,
+            )
         recorder.start(blocks=True, kinds=0)
         ended = run.execute(None, translator)
         recorder.stop()
@@ -234,10 +253,11 @@ def trace_difference(seed: int, folder: Path, level: int = 0) -> str:
             Totals.regions += translator.statistics["installed"]
             translator.close()
         results.append((path.read_bytes(), ended))
-    plain, other = results
-    if plain == other:
-        return ""
-    return f"seed {seed}, traced: {'its trace' if plain[0] != other[0] else 'its end'} differs"
+    plain = results[0]
+    for tier, other in zip(("compiled", "assembled"), results[1:], strict=True):
+        if plain != other:
+            return f"seed {seed}, {tier}: {'its trace' if plain[0] != other[0] else 'its end'} differs"
+    return ""
 
 
 class Totals:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -61,7 +61,8 @@ from dbgemu.target.arm.state import (
 from dbgemu.target.bus import PAGE, Bus, BusError
 from dbgemu.target.memory import Memory
 
-_TLB_BYTES = 2 * (
+#: of the soft TLBs of two privileges in two banks
+_TLB_BYTES = 4 * (
     DATA_TLB_ENTRIES * ctypes.sizeof(DataTlbEntry) + FETCH_TLB_ENTRIES * ctypes.sizeof(FetchTlbEntry)
 )
 
@@ -70,13 +71,17 @@ _TLB_BYTES = 2 * (
 _AT_ONCE = 0
 
 
+#: (base, bytes) of all of physical memory
+EVERYWHERE = ((0, 1 << 32),)
+
+
 class Translation(Protocol):
     """Who translates hot code: called in front of each stretch of execution."""
 
     def attend(self) -> None:
         """Take what has become hot, and put in what has been translated."""
 
-    def check(self) -> None:
+    def check(self, changed: Iterable[tuple[int, int]] = EVERYWHERE) -> None:
         """Memory may have become another, or what is watched: translated code that no longer holds goes."""
 
 
@@ -132,7 +137,9 @@ class Cpu(CpuRegisters):
         self._watches: list[tuple[int, int, int]] = []
         self._pages = reserve(8 << 32 - PHYSICAL_PAGE_BITS)
         self._page_words = memoryview(self._pages).cast("Q")
+        #: (base, size) -> entry of what is mapped, and the memories among it
         self._mapped: dict[tuple[int, int], int] = {}
+        self._memories: dict[tuple[int, int], int] = {}
         self._connect()
         self._map_memory()
         bus.on_change.append(self._map_memory)
@@ -366,6 +373,7 @@ class Cpu(CpuRegisters):
                 entry = (region.target.address + region.offset - region.base) & (1 << 64) - 1
                 writable = PAGE_WRITABLE if region.writable and region.writes_to is None else 0
                 wanted[region.base, region.size] = entry | PAGE_PRESENT | writable
+        memories = wanted.copy()
         wanted.update(((page, PAGE), ports[0].native) for page, ports in self.bus.ports.items())
         changed = self._mapped.items() ^ wanted.items()
         if not changed:
@@ -376,7 +384,12 @@ class Cpu(CpuRegisters):
             self._set_pages(base, size, entry)
         self._mapped = wanted
         self.flush_tlbs()
-        self._check_translation()
+        if memories != self._memories:
+            # not only the pages of devices, where no code is
+            places = [place for place, _ in self._memories.items() ^ memories.items()]
+            self._memories = memories
+            if self.translation is not None:
+                self.translation.check(places)
 
     def _set_pages(self, base: int, size: int, entry: int) -> None:
         first, count = base >> PHYSICAL_PAGE_BITS, size >> PHYSICAL_PAGE_BITS
@@ -389,6 +402,7 @@ class Cpu(CpuRegisters):
     def flush_tlbs(self) -> None:
         """Forget every translation."""
         ctypes.memset(self._state_address + offset("privileged_data"), 0xFF, _TLB_BYTES)
+        self.state.filled_count = 0
 
     def translate(self, address: int, *, user: bool = False, table: int | None = None) -> int:
         """The physical address of virtual ``address`` in the current mapping; nothing is changed.

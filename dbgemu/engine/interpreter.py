@@ -64,7 +64,7 @@ class HandlerCore(FlowCore):
         self.line(f"store i8 1, ptr {place}")
 
     def _tlb_entry(self, address: Value, user: bool) -> str:
-        table = self.address_of("user_data") if user else self.get_pointer("data_tlb")
+        table = self.get_pointer("user_tlb") if user else self.get_pointer("data_tlb")
         index = ((address >> PAGE_BITS) & (DATA_TLB_ENTRIES - 1)).zext(64)
         return str(self.op(f"getelementptr [16 x i8], ptr {table}, i64 {index}", 64))
 

@@ -24,7 +24,7 @@ THUMB_SLOT = 16 * ARM_KEYS
 FILL_WRITE, FILL_MEMORY = 64, 128
 
 # The jump cache: from addresses to translated code
-JUMP_SLOTS = 1 << 14
+JUMP_SLOTS = 1 << 16
 JUMP_WAYS = 4
 #: A bit of the words by which translated code is known (address, bit 0: Thumb): this code records its blocks
 TRACED_WORD = 1 << 32

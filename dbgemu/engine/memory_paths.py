@@ -164,10 +164,11 @@ def _fill_data_tlb(
     _note_wide(core, address, result)
     table = core.variable("ptr", core.get_pointer("data_tlb"))
     for _ in core.when((flags & SLOW_USER).ne(0)):
-        core.line(f"store ptr {core.address_of('user_data')}, ptr {table}")
+        core.line(f"store ptr {core.get_pointer('user_tlb')}, ptr {table}")
     index = ((address >> PAGE_BITS) & (DATA_TLB_ENTRIES - 1)).zext(64)
     base = core.op(f"load ptr, ptr {table}", 64)
     entry = core.op(f"getelementptr [16 x i8], ptr {base}, i64 {index}", 64)
+    core.note_filled(entry)
     addend_place = core.op(f"getelementptr i8, ptr {entry}, i64 8", 64)
     tag = address & -PAGE_SIZE
     readable = (result & RESULT_READABLE).ne(0)
@@ -429,6 +430,7 @@ def _slow_fetch(core: RoutineCore) -> None:
     _note_wide(core, address, result)
     index = ((address >> PAGE_BITS) & (FETCH_TLB_ENTRIES - 1)).zext(64)
     entry = core.op(f"getelementptr [32 x i8], ptr {core.get_pointer('fetch_tlb')}, i64 {index}", 64)
+    core.note_filled(entry)
     core.line(f"store i32 {address & -PAGE_SIZE}, ptr {entry}")
     addend = (page & -4) + physical.zext(64) - address.zext(64)
     core.line(f"store i64 {addend}, ptr {core.op(f'getelementptr i8, ptr {entry}, i64 8', 64)}")

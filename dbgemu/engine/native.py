@@ -78,8 +78,11 @@ def write_cached(path: Path, contents: bytes) -> None:
         return
 
 
-def target_machine(triple: str | None = None, level: int = 2) -> llvm.TargetMachine:
-    """LLVM's code generator for the host, or for ``triple`` (generic CPU)."""
+def target_machine(triple: str | None = None, level: int = 2, *, near: bool = False) -> llvm.TargetMachine:
+    """LLVM's code generator for the host, or for ``triple`` (generic CPU).
+
+    With ``near``, what code refers to is within 2 GiB.
+    """
     if triple is not None:
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
@@ -90,7 +93,8 @@ def target_machine(triple: str | None = None, level: int = 2) -> llvm.TargetMach
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
         opt=level,
-        jit=True,
+        jit=not near,
+        codemodel="small" if near else "jitdefault",
     )
 
 

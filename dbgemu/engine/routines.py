@@ -15,9 +15,11 @@ from dbgemu.target.arm.state import (
     DATA_TLB_ENTRIES,
     EXIT_CATCH,
     FETCH_TLB_ENTRIES,
+    FILLED,
     NO_TAG,
     PAGE_BITS,
     TRACE_SWITCHES,
+    Mode,
 )
 from dbgemu.target.arm.value import Value
 
@@ -58,11 +60,52 @@ class RoutineCore(EmittingCore):
         return self.op(f"load i64, ptr {self.op(f'getelementptr i64, ptr {pages}, i64 {index}', 64)}", 64)
 
     def flush_tlbs(self) -> None:
-        """All four tables lie side by side in the state."""
-        size = field_size("privileged_data", "user_fetch")
+        """All tables lie side by side in the state; few entries are cleared one by one."""
+        count = self.get("filled_count")
         start = self.address_of("privileged_data")
+        few, many, test, body, done = (self.name("L") for _ in range(5))
+        self.end(f"br i1 {count.ugt(FILLED)}, label %{many}, label %{few}")
+        self.label(many)
+        size = field_size("privileged_data", "second_fetch")
         self.line(f"call void @llvm.memset.p0.i64(ptr {start}, i8 -1, i64 {size}, i1 false)")
+        self.end(f"br label %{done}")
+        self.label(few)
+        left = self.variable("i32", str(count))
+        self.label(test)
+        number = self.op(f"load i32, ptr {left}", 32)
+        self.end(f"br i1 {number.eq(0)}, label %{done}, label %{body}")
+        self.label(body)
+        distance = self.get("filled", number - 1).zext(64)
+        # both tags of a data entry; tag and page of a fetch entry
+        self.line(f"store i64 -1, ptr {self.op(f'getelementptr i8, ptr {start}, i64 {distance}', 64)}")
+        self.line(f"store i32 {number - 1}, ptr {left}")
+        self.end(f"br label %{test}")
+        self.label(done)
+        self.set("filled_count", self.const(0))
         self.set("wide_fills", self.const(0))
+
+    def note_filled(self, entry: Value) -> None:
+        """An entry of a TLB is about to be filled: the next flush has to clear it."""
+        count = self.get("filled_count")
+        start = Value(self, self.address_of("privileged_data"), 64)
+        for _ in self.when(count.ult(FILLED)):
+            distance = self._address(entry) - self._address(start)
+            self.set("filled", distance.trunc(32), count)
+        for _ in self.when(~count.ugt(FILLED)):
+            self.set("filled_count", count + 1)
+
+    def _address(self, pointer: Value) -> Value:
+        return self.op(f"ptrtoint ptr {pointer} to i64", 64)
+
+    def switch_domains(self, value: Value) -> None:
+        """The other bank may have been filled under this value: Linux changes between two of them."""
+        present = self.get("dacr")
+        for _ in self.when(value.ne(present)):
+            for _ in self.when(self.get("other_dacr").ne(value)):
+                self.flush_tlbs()
+            self.set("other_dacr", present)
+            self.set("bank", self.get("bank") ^ 1)
+            self.select_privilege((self.get("control") & 0x1F).eq(Mode.USR))
 
     def flush_tlb_page(self, address: Value) -> None:
         """Its four entries in each table; everything where a section or large page may be meant."""
@@ -72,11 +115,12 @@ class RoutineCore(EmittingCore):
             self.end(f"br label %{done}")
         page = (address >> PAGE_BITS) & ~3
         for tables, entries, scale, tags in (
-            (("privileged_data", "user_data"), DATA_TLB_ENTRIES, 16, (0, 4)),
-            (("privileged_fetch", "user_fetch"), FETCH_TLB_ENTRIES, 32, (0,)),
+            ("privileged_data", DATA_TLB_ENTRIES, 16, (0, 4)),
+            ("privileged_fetch", FETCH_TLB_ENTRIES, 32, (0,)),
         ):
-            for table in tables:
-                first = self.address_of(table, page & (entries - 1), scale)
+            # of both privileges, in both banks
+            for number in range(4):
+                first = self.address_of(tables, (page & (entries - 1)) + number * entries, scale)
                 for place in (scale * k + tag for k in range(4) for tag in tags):
                     slot = self.op(f"getelementptr i8, ptr {first}, i64 {place}", 64)
                     self.line(f"store i32 {NO_TAG}, ptr {slot}")
@@ -84,14 +128,15 @@ class RoutineCore(EmittingCore):
 
     def select_privilege(self, user: Value) -> None:
         """Point to the tables of this privilege."""
-        for pointer, ordinary, privileged in (
-            ("data_tlb", "user_data", "privileged_data"),
-            ("fetch_tlb", "user_fetch", "privileged_fetch"),
+        first = self.get("bank") << 1
+        table = first | user.zext(32)
+        for pointer, tables, size, number in (
+            ("data_tlb", "privileged_data", 16 * DATA_TLB_ENTRIES, table),
+            ("user_tlb", "privileged_data", 16 * DATA_TLB_ENTRIES, first | 1),
+            ("fetch_tlb", "privileged_fetch", 32 * FETCH_TLB_ENTRIES, table),
         ):
-            chosen = self.op(
-                f"select i1 {user}, ptr {self.address_of(ordinary)}, ptr {self.address_of(privileged)}", 64
-            )
-            self.line(f"store ptr {chosen}, ptr {self.address_of(pointer)}")
+            place = self.address_of(tables, number, size)
+            self.line(f"store ptr {place}, ptr {self.address_of(pointer)}")
 
     def notice(self, event: int, changed: Value) -> None:
         """Keep the event, and make the next block's entry stop."""

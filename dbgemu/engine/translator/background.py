@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from dbgemu.engine.translator.messages import receive, send
-from dbgemu.engine.translator.requests import Batch, Request
+from dbgemu.engine.translator.requests import COMPILE, Batch, Request
 
 
 class Background:
     """A compiler in a process of its own; a thread calls ``notify`` when there is something to take."""
 
-    def __init__(self, cache: Path | None, notify: Callable[[], None]) -> None:
+    def __init__(self, cache: Path | None, notify: Callable[[], None], work: str = COMPILE) -> None:
+        self._work = work
         self._cache = cache
         self._notify = notify
         self._process: subprocess.Popen[bytes] | None = None
@@ -29,7 +30,7 @@ class Background:
         self._closed = False
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "dbgemu.engine.translator.worker"]
+        command = [sys.executable, "-m", "dbgemu.engine.translator.worker", self._work]
         if self._cache is not None:
             command.append(str(self._cache))
         self._process = subprocess.Popen(

@@ -21,8 +21,8 @@ from dbgemu.engine.translator.requests import Made
 #: bytes of the file at most
 LARGEST = 48 << 20
 _MAGIC = 0x52474244
-#: magic, bytes behind the header, word, instructions, entries, pages, pieces of code, digest
-_HEADER = struct.Struct("<2IQ4I16s")
+#: magic, bytes behind the header, word, instructions, entries, starts, pages, pieces of code, digest
+_HEADER = struct.Struct("<2IQ5I16s")
 
 
 def default_path() -> Path:
@@ -79,23 +79,25 @@ class RegionCache:
                 yield made
 
     def _read(self, place: int) -> Made | None:
-        _, length, word, count, entries, pages, pieces, digest = _HEADER.unpack_from(self._content, place)
+        _, length, word, count, entries, starts, pages, pieces, digest = _HEADER.unpack_from(
+            self._content, place
+        )
         start = place + _HEADER.size
         payload = self._content[start : start + length]
         if _digest(payload) != digest:
             return None
         try:
-            numbers = struct.unpack_from(f"<{entries + pages + 2 * pieces}I", payload)
+            numbers = struct.unpack_from(f"<{entries + starts + pages + 2 * pieces}I", payload)
         except struct.error:
             return None
-        at = 4 * len(numbers)
+        at, first = 4 * len(numbers), entries + starts + pages
         code = []
         for k in range(pieces):
-            address, size = numbers[entries + pages + 2 * k : entries + pages + 2 * k + 2]
+            address, size = numbers[first + 2 * k : first + 2 * k + 2]
             code.append((address, payload[at : at + size]))
             at += size
-        own, others = numbers[:entries], numbers[entries : entries + pages]
-        return Made(word, own, others, tuple(code), payload[at:], count)
+        own, others = numbers[:entries], numbers[entries + starts : first]
+        return Made(word, own, others, tuple(code), payload[at:], count, numbers[entries : entries + starts])
 
     def add(self, regions: Iterable[Made]) -> None:
         """Append regions; a file that cannot be written is done without."""
@@ -117,11 +119,11 @@ def _digest(payload: bytes) -> bytes:
 
 
 def _record(made: Made) -> bytes:
-    numbers = [*made.entries, *made.pages]
+    numbers = [*made.entries, *made.starts, *made.pages]
     for address, code in made.code:
         numbers += [address, len(code)]
     payload = struct.pack(f"<{len(numbers)}I", *numbers)
     payload += b"".join(code for _, code in made.code) + made.native
-    lengths = len(made.entries), len(made.pages), len(made.code)
+    lengths = len(made.entries), len(made.starts), len(made.pages), len(made.code)
     header = _HEADER.pack(_MAGIC, len(payload), made.word, made.instructions, *lengths, _digest(payload))
     return header + payload

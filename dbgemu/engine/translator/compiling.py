@@ -6,21 +6,11 @@ import time
 
 import llvmlite.binding as llvm
 
-from dbgemu.engine.layout import TRACED_WORD
 from dbgemu.engine.native import target_machine
+from dbgemu.engine.translator.finding import describe, find
 from dbgemu.engine.translator.machine_code import LEVEL, ObjectError, Text, translate
-from dbgemu.engine.translator.regions import Region, find_region
+from dbgemu.engine.translator.regions import Region
 from dbgemu.engine.translator.requests import Batch, Made, Request
-from dbgemu.target.arm.state import PAGE_SIZE
-
-
-def find(request: Request) -> Region | None:
-    """The region to compile."""
-    word, fetch = request.word, request.fetch
-    region = find_region(word & 0xFFFFFFFE, bool(word & 1), fetch, request.was_taken, known=request.known)
-    if region is not None:
-        region.traced = bool(word & TRACED_WORD)
-    return region
 
 
 def make(requests: list[Request], machine: llvm.TargetMachine) -> Batch:
@@ -44,14 +34,8 @@ def _describe(found: list[tuple[Request, Region]], text: Text) -> tuple[Made, ..
     ends = [*sorted(text.offsets), len(text.code)]
     made = []
     for (request, region), offset in zip(found, text.offsets, strict=True):
-        code = []
-        for address, length in region.ranges():
-            place = address & PAGE_SIZE - 1
-            code.append((address, request.pages[address & -PAGE_SIZE][place : place + length]))
         end = next(end for end in ends if end > offset)
-        entries, pages = tuple(region.entries), tuple(region.pages)
-        native = text.code[offset:end]
-        made.append(Made(request.word, entries, pages, tuple(code), native, region.instructions))
+        made.append(describe(request, region, text.code[offset:end]))
     return tuple(made)
 
 

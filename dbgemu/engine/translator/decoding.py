@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from functools import cache
+from functools import cache, lru_cache
 
 from dbgemu.target.arm import a32, t16
 from dbgemu.target.arm.decode import DecodeTable, Pattern
 from dbgemu.target.arm.semantics.conditions import ALWAYS, NEVER
+from dbgemu.target.arm.semantics.coprocessor import CACHES, WAIT_FOR_INTERRUPT
 from dbgemu.target.arm.semantics.data_processing import COMPARES
 
 PC = 15
@@ -25,9 +26,9 @@ class Flow(Enum):
     TIER0 = auto()  # tier 0 executes it
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Instruction:
-    """An instruction at an address."""
+    """An instruction at an address; nothing of it ever changes."""
 
     pc: int
     word: int
@@ -40,16 +41,16 @@ class Instruction:
     call: bool = False
     #: tier 0 may have to execute it after all: then what follows is entered from there
     reentered: bool = False
+    #: nothing falls through it
+    ends: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ends = self.flow is not Flow.NEXT and not self.conditional
 
     @property
     def size(self) -> int:
         """Bytes."""
         return 2 if self.thumb else 4
-
-    @property
-    def ends(self) -> bool:
-        """Nothing falls through it."""
-        return self.flow is not Flow.NEXT and not self.conditional
 
 
 class _Word:
@@ -117,6 +118,15 @@ def _thumb_block(i: _Word) -> Flow:
     return Flow.NEXT if i.registers else Flow.TIER0
 
 
+def _coprocessor(i: _Word) -> Flow:
+    if i.coprocessor != 15:
+        return Flow.TIER0
+    if i.load:
+        return Flow.TIER0 if i.rd == PC else Flow.NEXT
+    waits = i.crn << 8 | i.crm << 4 | i.opcode2 == WAIT_FOR_INTERRUPT
+    return Flow.NEXT if i.crn == CACHES and not waits else Flow.TIER0
+
+
 def _next(i: _Word) -> Flow:
     return Flow.NEXT
 
@@ -141,6 +151,7 @@ _ARM: dict[str, Callable[[_Word], Flow]] = {
     "move_register_to_status": _move_to_status,
     "move_immediate_to_status": _move_to_status,
     "branch_exchange": _indirect,
+    "coprocessor_transfer": _coprocessor,
 }
 _THUMB: dict[str, Callable[[_Word], Flow]] = {
     **dict.fromkeys(
@@ -164,6 +175,22 @@ def _pattern(table: DecodeTable, key: int) -> Pattern:
     return table.find(key)
 
 
+@lru_cache(1 << 16)
+def _arm_flow(word: int) -> tuple[Pattern, Flow, bool, int | None, bool, bool]:
+    """Of an ARM instruction: pattern, way on, conditional, distance of its target, call, reentered."""
+    pattern = _pattern(a32.A32, word & a32.KEY_MASK)
+    condition = word >> 28
+    if condition == NEVER:
+        return pattern, Flow.NEXT, False, None, False, False
+    conditional = condition != ALWAYS
+    i = _Word(word, pattern)
+    if pattern.name == "branch":
+        return pattern, Flow.JUMP, conditional, 8 + (_signed(i.offset, 24) << 2), bool(i.link), False
+    rule = _ARM.get(pattern.name)
+    flow = Flow.TIER0 if rule is None else rule(i)
+    return pattern, flow, conditional, None, False, rule is _move_to_status and flow is Flow.NEXT
+
+
 def _signed(value: int, width: int) -> int:
     return value - (1 << width) if value >> width - 1 else value
 
@@ -174,21 +201,11 @@ def decode(pc: int, word: int, thumb: bool, previous: Instruction | None) -> Ins
 
 
 def _decode_arm(pc: int, word: int, previous: Instruction | None) -> Instruction:
-    pattern = _pattern(a32.A32, word & a32.KEY_MASK)
-    condition = word >> 28
-    if condition == NEVER:
-        return Instruction(pc, word, False, pattern, Flow.NEXT)
-    conditional = condition != ALWAYS
-    i = _Word(word, pattern)
-    if pattern.name == "branch":
-        target = pc + 8 + (_signed(i.offset, 24) << 2) & 0xFFFFFFFF
-        return Instruction(pc, word, False, pattern, Flow.JUMP, conditional, target, bool(i.link))
-    rule = _ARM.get(pattern.name)
-    flow = Flow.TIER0 if rule is None else rule(i)
-    # mov lr, pc in front of it: the calls of ARMv4
-    call = flow is Flow.INDIRECT and previous is not None and previous.word == _MOV_LR_PC
-    reentered = rule is _move_to_status and flow is Flow.NEXT
-    return Instruction(pc, word, False, pattern, flow, conditional, None, call, reentered)
+    pattern, flow, conditional, distance, call, reentered = _arm_flow(word)
+    target = None if distance is None else pc + distance & 0xFFFFFFFF
+    if flow is Flow.INDIRECT and previous is not None and previous.word == _MOV_LR_PC:
+        call = True  # mov lr, pc in front of it: the calls of ARMv4
+    return Instruction(pc, word, False, pattern, flow, conditional, target, call, reentered)
 
 
 def _decode_thumb(pc: int, word: int, previous: Instruction | None) -> Instruction:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
+
 from dbgemu.engine.cpu import Cpu
 from dbgemu.engine.translator.background import Background
 from dbgemu.engine.translator.cache import RegionCache, default_path
-from dbgemu.engine.translator.translator import Translator
+from dbgemu.engine.translator.requests import ASSEMBLE
+from dbgemu.engine.translator.stencils import WITH_STENCILS
+from dbgemu.engine.translator.translator import AGAIN_ASSEMBLED, Translator
 
 
-def accelerate(cpu: Cpu) -> Translator:
-    """Let hot code of ``cpu`` be translated from now on; ``close`` of what comes back ends it."""
-    path = default_path()
-    compiler = Background(path, cpu.interrupt_for_translation)
-    return Translator(cpu, compiler, cache=RegionCache(path))
+def accelerate(cpu: Cpu, path: Path | None = None) -> Translator:
+    """Let hot code of ``cpu`` be translated from now on; ``close`` of what comes back ends it.
+
+    ``path`` is the file of translated regions, the usual one if it is not given.
+    """
+    path = path or default_path()
+    notify = cpu.interrupt_for_translation
+    compiler, cache = Background(path, notify), RegionCache(path)
+    if platform.machine().lower() not in WITH_STENCILS:
+        return Translator(cpu, compiler, cache=cache)
+    assembler = Background(path, notify, ASSEMBLE)
+    return Translator(cpu, compiler, cache=cache, assembler=assembler, again=AGAIN_ASSEMBLED)

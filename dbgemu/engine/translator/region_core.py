@@ -9,27 +9,19 @@ of a pointer in the state, so that the machine code refers to nothing outside.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
-from dbgemu.engine.ir import LIKELY, UNLIKELY, EmittingCore
-from dbgemu.engine.layout import FILL_MEMORY, FILL_WRITE
-from dbgemu.engine.memory_paths import SLOW_USER
+from dbgemu.engine.ir import LIKELY, UNLIKELY
 from dbgemu.engine.routines import CONVENTION
 from dbgemu.engine.traced_code import TRACED_WAYS, emit_jump
 from dbgemu.engine.translator.decoding import Flow, Instruction
 from dbgemu.engine.translator.regions import Block, Region
-from dbgemu.target.arm.core import Fields, Routine, Vector
+from dbgemu.engine.translator.translating_core import TranslatingCore
+from dbgemu.target.arm.core import Fields
 from dbgemu.target.arm.semantics.conditions import ALWAYS, condition_holds
 from dbgemu.target.arm.state import (
-    DATA_TLB_ENTRIES,
     FETCH_TLB_ENTRIES,
-    OBSERVED,
     PAGE_BITS,
     PAGE_SIZE,
-    F,
-    I,
-    Mode,
-    T,
     offset,
 )
 from dbgemu.target.arm.value import Value
@@ -41,15 +33,12 @@ _TO_STATUS = ("move_register_to_status", "move_immediate_to_status")
 _BY_COMPARE = {0: "eq", 2: "uge", 8: "ugt", 10: "sge", 12: "sgt"}
 
 
-class RegionCore(EmittingCore):
+class RegionCore(TranslatingCore):
     """Emits the body of one region's function."""
 
     def __init__(self, region: Region) -> None:
-        super().__init__()
+        super().__init__(region.thumb)
         self.region = region
-        self.thumb = region.thumb
-        self.instruction_size = 2 if region.thumb else 4
-        self._suffix = "thumb" if region.thumb else "arm"
         self._pages = {page: place for place, page in enumerate(region.pages)}
         self._used: set[str] = set()
         self._written: set[str] = set()
@@ -62,8 +51,7 @@ class RegionCore(EmittingCore):
         self._instruction: Instruction
         #: of a region that records its blocks: addresses that it jumps to
         self._jumped_to: set[int] = set()
-        #: instructions of the block before the one at hand
-        self._before = 0
+        self._before: int = 0
         self._r15_loaded = False
 
     # -- the function ------------------------------------------------------------------------
@@ -125,8 +113,10 @@ class RegionCore(EmittingCore):
         self.line(f"musttail call {CONVENTION} void {function}({arguments})")
         self.end("ret void")
 
-    def _leave(self, way: str, pc: Value | int, executed: int) -> None:
-        """End: ``executed`` instructions of the block at hand are done, ``pc`` is next."""
+    def _here(self) -> int:
+        return self._instruction.pc
+
+    def _leave(self, way: str, pc: Value | int, executed: Value | int) -> None:
         count = self.op("load i64, ptr %count", 64) + executed
         if self.region.traced:
             way = TRACED_WAYS.get(way, way)
@@ -134,10 +124,6 @@ class RegionCore(EmittingCore):
         self.line(f"store i32 {pc}, ptr %xpc")
         self.line(f"store i64 {offset(way)}, ptr %xway")
         self.end("br label %exit")
-
-    def _leave_to_interpreter(self) -> None:
-        """Tier 0 executes the instruction at hand."""
-        self._leave(f"interpret_{self._suffix}", self._instruction.pc, self._before)
 
     def _check_budget(self, pc: int) -> None:
         """Leave to tier 0 where the budget may end before it is looked at again."""
@@ -163,6 +149,7 @@ class RegionCore(EmittingCore):
                 self.label(f"N{block.pc:x}")
         for place, instruction in enumerate(block.instructions):
             self._instruction = instruction
+            self.pattern = instruction.pattern
             self._before = place
             self._emit_instruction(instruction)
         if not self.ended:
@@ -183,37 +170,9 @@ class RegionCore(EmittingCore):
             if instruction.flow is Flow.TIER0:
                 self._leave_to_interpreter()
             elif instruction.pattern.name in _TO_STATUS:
-                self._move_to_status(Fields(self, instruction.pattern.places))
+                self.move_to_status(Fields(self, instruction.pattern.places))
             else:
                 instruction.pattern.run(self)
-
-    def _move_to_status(self, i: Fields) -> None:
-        """MSR of the CPSR, in line where the mode stays: what masks and unmasks interrupts."""
-        if self._instruction.pattern.name == "move_register_to_status":
-            operand = self.reg(i.rm)
-        else:
-            operand = i.imm.ror(i.rotate << 1)
-        mask = self.known(i.mask)
-        if mask & 1:
-            present = self.get("control")
-            wanted = (operand & (0xFF & ~T)) | (present & T) | 0x10
-            plain = ((wanted ^ present) & 0x1F).eq(0) & (present & 0x1F).ne(Mode.USR)
-            go, leave = self.name("L"), self.name("L")
-            self.end(f"br i1 {plain}, label %{go}, label %{leave}, {LIKELY}")
-            self.label(leave)
-            self._leave_to_interpreter()
-            self.label(go)
-        if mask & 8:
-            self.write_flags(operand)
-        if mask & 1:
-            self.set("control", wanted)
-            pending = self.get("interrupt_lines") & ~wanted & (I | F)
-            self.set("interrupts", (self.get("interrupts") & OBSERVED) | pending)
-            go, leave = self.name("L"), self.name("L")
-            self.end(f"br i1 {pending.eq(0)}, label %{go}, label %{leave}, {LIKELY}")
-            self.label(leave)
-            self._leave("interpret_arm", self._instruction.pc + 4, self._before + 1)
-            self.label(go)
 
     def _holds(self, code: int) -> Value:
         compared = self._compared
@@ -323,14 +282,6 @@ class RegionCore(EmittingCore):
             return f"r{number}"
         return f"f{field}" if field in _FLAGS else None
 
-    def set_reg(self, number: Value | int, value: Value) -> None:
-        """A register, r15 with a jump."""
-        known = self.known(number) if isinstance(number, Value) else number
-        if known == 15:
-            self.jump(value)
-        else:
-            self.set("r", value, known)
-
     # a subtraction tells itself by its flags, in the order in which its semantics set them
 
     def compare(self, predicate: str, a: Value, b: Value) -> Value:
@@ -350,11 +301,6 @@ class RegionCore(EmittingCore):
         super().set_overflow(bit31)
         self._compared, self._pending = self._pending, None
 
-    @property
-    def carry(self) -> Value:
-        """The C flag."""
-        return self.get("c").trunc(1)
-
     # -- control -----------------------------------------------------------------------------
 
     def jump(self, address: Value) -> None:
@@ -365,96 +311,7 @@ class RegionCore(EmittingCore):
         else:
             self._leave(f"go_{self._suffix}", aligned, self._before + 1)
 
-    def jump_any(self, address: Value) -> None:
-        """Go on in the instruction set that ``control`` says."""
-        self._leave("go_any", address, self._before + 1)
-
-    def exception(self, vector: Vector) -> None:
-        """Tier 0 takes it."""
-        self._leave_to_interpreter()
-
-    def end_block(self) -> None:
-        """Nothing that ends a block is translated."""
-        raise AssertionError
-
-    def wait_for_interrupt(self) -> None:
-        """Nothing that waits is translated."""
-        raise AssertionError
-
-    def ret(self, value: Value | None = None) -> None:
-        """No routine is translated in line."""
-        raise AssertionError
-
-    def call(self, routine: Routine, *arguments: Value) -> Value:
-        """No routine is called."""
-        raise AssertionError(routine.name)
-
-    def load_physical(self, address: Value) -> Value:
-        """Only routines do this, also the following."""
-        raise AssertionError
-
-    def flush_tlbs(self) -> None:
-        """Only in routines."""
-        raise AssertionError
-
-    def flush_tlb_page(self, address: Value) -> None:
-        """Only in routines."""
-        raise AssertionError
-
-    def select_privilege(self, user: Value) -> None:
-        """Only in routines."""
-        raise AssertionError
-
-    def notice(self, event: int, changed: Value) -> None:
-        """Only in routines."""
-        raise AssertionError
-
     # -- memory ------------------------------------------------------------------------------
-
-    def _look_up(
-        self, address: Value, size: int, *, write: bool, user: bool = False, last: Value | None = None
-    ) -> Value:
-        """The host address of ``address``, through the TLB; tier 0 does what is no plain memory.
-
-        With ``last``, the address of a block transfer's last word, which has to lie in the same page.
-        """
-        table = self.address_of("user_data") if user else "%tlb"
-        index = ((address >> PAGE_BITS) & (DATA_TLB_ENTRIES - 1)).zext(64)
-        entry = self.op(f"getelementptr [16 x i8], ptr {table}, i64 {index}", 64)
-        place = self.op(f"getelementptr i8, ptr {entry}, i64 {4 if write else 0}", 64)
-        matches = self.op(f"load i32, ptr {place}", 32).eq(address & (-PAGE_SIZE | (size - 1)))
-        if last is not None:
-            matches = matches & ((address ^ last) >> PAGE_BITS).eq(0)
-        hit, miss, go = self.name("H"), self.name("M"), self.name("G")
-        self.end(f"br i1 {matches}, label %{hit}, label %{miss}, {LIKELY}")
-        with self._aside() as leave:
-            self.label(miss)
-            if last is not None:
-                fill = self.name("M")
-                within = ((address ^ last) >> PAGE_BITS).eq(0)
-                self.end(f"br i1 {within}, label %{fill}, label %{leave}")
-                self.label(fill)
-                miss = fill
-            flags = size | (FILL_WRITE if write else 0) | (SLOW_USER if user else 0)
-            if last is not None or self._instruction.pattern.name == "swap":
-                flags |= FILL_MEMORY
-            access = address.zext(64) | (flags << 32)
-            function = self.get_pointer("fill")
-            filled = self.op(f"call preserve_mostcc i64 {function}(ptr %s, i64 {access})", 64)
-            self.end(f"br i1 {filled.ne(0)}, label %{go}, label %{leave}, {LIKELY}")
-            self.label(leave)
-            self._leave_to_interpreter()
-        self.label(hit)
-        known = self.op(f"load i64, ptr {self.op(f'getelementptr i8, ptr {entry}, i64 8', 64)}", 64)
-        self.label(go)
-        addend = self.op(f"phi i64 [ {known}, %{hit} ], [ {filled}, %{miss} ]", 64)
-        return addend + address.zext(64)
-
-    @contextmanager
-    def _aside(self) -> Iterator[str]:
-        """What is emitted inside is out of the way; gives a fresh label."""
-        yield self.name("S")
-        self.ended = True
 
     def load(
         self,
@@ -481,41 +338,6 @@ class RegionCore(EmittingCore):
         host = self.host_pointer(self._look_up(address, size, write=False, user=user))
         loaded = self.op(f"load i{8 * size}, ptr {host}, align 1", 8 * size)
         return loaded.sext(32) if signed else loaded.zext(32)
-
-    def store(self, address: Value, value: Value, size: int, *, user: bool = False) -> None:
-        """As :meth:`load`."""
-        host = self.host_pointer(self._look_up(address, size, write=True, user=user))
-        self.line(f"store i{8 * size} {value.trunc(8 * size)}, ptr {host}, align 1")
-
-    def load_block(
-        self,
-        registers: Value,
-        address: Value,
-        assign: Callable[[Value, Value], None],
-        undo: Callable[[], None] | None = None,
-    ) -> None:
-        """One look-up; nothing is assigned before all is known to be there."""
-        host = self._block_host(registers, address, write=False)
-        words = [
-            (number, self.op(f"load i32, ptr {self._word_of(host, before)}, align 1", 32))
-            for number, before in self.each_register(registers)
-        ]
-        for number, word in words:
-            assign(number, word)
-
-    def store_block(self, registers: Value, address: Value, value_of: Callable[[Value], Value]) -> None:
-        """As :meth:`load_block`."""
-        host = self._block_host(registers, address, write=True)
-        for number, before in self.each_register(registers):
-            self.line(f"store i32 {value_of(number)}, ptr {self._word_of(host, before)}, align 1")
-
-    def _block_host(self, registers: Value, address: Value, *, write: bool) -> str:
-        length = self.known(registers).bit_count() << 2
-        last = address + (length - 4) if length > 4 else None
-        return self.host_pointer(self._look_up(address, 4, write=write, last=last))
-
-    def _word_of(self, host: str, before: Value) -> str:
-        return str(self.op(f"getelementptr i8, ptr {host}, i64 {4 * self.known(before)}", 64))
 
 
 def _field(name: str) -> tuple[str, int | None]:

@@ -15,8 +15,6 @@ from dbgemu.target.arm.state import PAGE_SIZE
 
 #: instructions of a region at most
 MOST_INSTRUCTIONS = 200
-#: a region of fewer goes on where another begins: loops that are small are to be whole
-FEW_INSTRUCTIONS = 32
 #: what is not in the code that was handed over
 Fetch = Callable[[int, int], int | None]
 
@@ -94,15 +92,16 @@ def find_region(
     taken: Callable[[int], bool] = lambda target: True,
     most: int = MOST_INSTRUCTIONS,
     known: frozenset[int] = frozenset(),
+    few: int = 1,
 ) -> Region | None:
     """The region of the block at ``pc``; None where tier 0 has to execute its first instruction.
 
     ``fetch(address, size)`` gives code or None; ``taken`` tells whether a jump to an address was seen.
-    Where another region begins, by ``known``, this one ends, unless it is small yet.
+    Where another region begins, by ``known``, this one ends, unless it has less than ``few`` instructions.
     """
 
     def fetch_new(address: int, size: int) -> int | None:
-        if address in known and address != pc and len(found.instructions) >= FEW_INSTRUCTIONS:
+        if address in known and address != pc and len(found.instructions) >= few:
             return None
         return fetch(address, size)
 

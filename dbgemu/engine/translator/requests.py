@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from dbgemu.engine.layout import HOT_COUNTERS, JUMP_SLOTS, TRACED_WORD
 from dbgemu.target.arm.state import PAGE_SIZE
 
+#: what a worker does with requests
+COMPILE, ASSEMBLE = "compile", "assemble"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -19,6 +22,8 @@ class Request:
     start: int = 0
     #: addresses where other regions are entered
     known: frozenset[int] = frozenset()
+    #: instructions that a region has at least, before it ends where another one begins
+    few: int = 1
 
     def fetch(self, address: int, size: int) -> int | None:
         """The code at ``address``, None where it is not known."""
@@ -47,6 +52,8 @@ class Made:
     code: tuple[tuple[int, bytes], ...]
     native: bytes
     instructions: int
+    #: where in the native code each entry is: at its start, if nothing else is said
+    starts: tuple[int, ...] = ()
 
     @property
     def pc(self) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import Protocol
 
-from dbgemu.engine.cpu import Cpu, TranslationFault
+from dbgemu.engine.cpu import EVERYWHERE, Cpu, TranslationFault
 from dbgemu.engine.layout import PAGE_PRESENT, TRACED_WORD
 from dbgemu.engine.translator.cache import RegionCache
 from dbgemu.engine.translator.code_memory import CodeMemory
@@ -26,8 +27,17 @@ _UNSTABLE_AFTER, _REST = 16, 50_000_000
 
 
 #: entries of a block by tier 0 until it is looked for in the cache, until it is reported again, and how many
-#: reports there are until it is compiled
+#: reports there are until it is assembled, or compiled where there is no assembler
 THRESHOLD, AGAIN, PATIENCE = 200, 4000, 2
+#: with an assembler
+AGAIN_ASSEMBLED = 1800
+#: entries and loops of an assembled region until it is compiled
+PROMOTED = 5000
+#: instructions of compiled and of assembled regions, before they end where another begins: loops that are
+#: small are to be whole
+_FEW, _FEW_ASSEMBLED = 32, 8
+#: seconds between two looks at which those are
+LOOK = 0.2
 
 
 class Compiler(Protocol):
@@ -50,7 +60,7 @@ class Installed:
     made: Made
     #: of its native code
     address: int
-    places: ctypes.Array[ctypes.c_uint64]
+    places: array[int]
     #: (physical address, length) of its code
     ranges: list[tuple[int, int]]
     since: int
@@ -59,12 +69,12 @@ class Installed:
     @property
     def hits(self) -> int:
         """How often it was entered."""
-        return int(self.places[0])
+        return self.places[0]
 
     @property
     def pages_address(self) -> int:
         """What native code gets as its table of pages."""
-        return ctypes.addressof(self.places) + 8
+        return self.places.buffer_info()[0] + 8
 
 
 class Translator:
@@ -81,9 +91,21 @@ class Translator:
         patience: int = PATIENCE,
         batch: int = 32,
         outstanding: int = 6,
+        assembler: Compiler | None = None,
+        assembling: int = 128,
+        promoted: int = PROMOTED,
+        look: float = LOOK,
     ) -> None:
         self._cpu = cpu
         self._compiler = compiler
+        self._assembler = assembler
+        self._assembling = assembling
+        self._promoted, self._look = promoted, look
+        self._looked = 0.0
+        #: hot addresses that are to be assembled
+        self._fresh: deque[int] = deque()
+        #: addresses that the assembler has been asked for
+        self._with_assembler: set[int] = set()
         self.cache = cache
         #: by the word of an address: how often it was reported hot, not being in the cache
         self._reports: Counter[int] = Counter()
@@ -103,6 +125,9 @@ class Translator:
         self._entered: dict[tuple[int, int], Installed] = {}
         #: how many entries there are for a word
         self._words: Counter[int] = Counter()
+        #: by virtual page, with the flavour: the addresses of entries, of all regions and of compiled ones
+        self._leading: dict[int, set[int]] = {}
+        self._compiled: dict[int, set[int]] = {}
         self._written: Counter[int] = Counter()
         self._resting: dict[int, int] = {}
         self.statistics: Counter[str] = Counter()
@@ -112,9 +137,9 @@ class Translator:
         state = cpu.state
         start = offset("privileged_data") // 4
         words = memoryview(state).cast("B").cast("I")
-        # the write tags of both data TLBs, which lie side by side
-        self._write_tags = words[start + 1 : start + 2 * 4 * DATA_TLB_ENTRIES : 4]
-        self._no_tags = memoryview(array("I", [NO_TAG]) * (2 * DATA_TLB_ENTRIES))
+        # the write tags of all four data TLBs, which lie side by side
+        self._write_tags = words[start + 1 : start + 4 * 4 * DATA_TLB_ENTRIES : 4]
+        self._no_tags = memoryview(array("I", [NO_TAG]) * (4 * DATA_TLB_ENTRIES))
         self._on_written = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)(self._stored)
         state.code_written = ctypes.cast(self._on_written, ctypes.c_void_p).value
         cpu.bus.on_memory_write.append(self.written)
@@ -126,6 +151,8 @@ class Translator:
         self._cpu.translation = None
         self._cpu.bus.on_memory_write.remove(self.written)
         self._compiler.close()
+        if self._assembler is not None:
+            self._assembler.close()
         self._tables.count(0, 0, 0)
         self.forget()
 
@@ -138,7 +165,14 @@ class Translator:
                 self._consider(word)
         for batch in self._compiler.take():
             self.put_in(batch)
-        if self._ripe and len(self._asked) < self._outstanding:
+        if self._assembler is not None:
+            for batch in self._assembler.take():
+                self.put_in(batch)
+            if self._fresh and len(self._with_assembler) < self._assembling:
+                self._ask_assembler(self._assembler)
+            if not self._with_assembler:
+                self._promote()
+        if self._ripe and len(self._asked) - len(self._with_assembler) < self._outstanding:
             self._ask()
 
     def _consider(self, word: int) -> None:
@@ -152,32 +186,72 @@ class Translator:
             if region:
                 self._add_entries(region)
                 return
-        if not self._recall(word):
-            reports = self._reports[word] = self._reports[word] + 1
-            if reports >= self._patience:
-                self._ripe[word] = reports
+        if self._recall(word):
+            return
+        reports = self._reports[word] = self._reports[word] + 1
+        if reports < self._patience:
+            return
+        if self._assembler is not None:
+            self._fresh.append(word)
+        else:
+            self._ripe[word] = reports
 
     def _ask(self) -> None:
         """Have the hottest compiled, a few at a time: by and by others become the hottest."""
-        room = self._outstanding - len(self._asked)
+        room = self._outstanding - (len(self._asked) - len(self._with_assembler))
         counters = self._tables.counters()
         requests = []
         # those of the other flavour wait until they are wanted again
         ripe = [word for word in self._ripe if word & TRACED_WORD == self._tables.flavour]
         for word in nlargest(room, ripe, key=self._ripe.__getitem__):
-            del self._ripe[word], self._reports[word]
-            captured = self._capture(word)
-            if captured is not None:
-                pages, self._asked[word] = captured
-                known = frozenset(
-                    entry & 0xFFFFFFFE
-                    for entry in self._words
-                    if _page(entry) in pages and (entry ^ word) & TRACED_WORD == 0
-                )
-                requests.append(Request(word, pages, counters, self._threshold, known))
+            del self._ripe[word]
+            self._reports.pop(word, None)
+            request = self._request(word, counters, self._compiled, _FEW)
+            if request is not None:
+                requests.append(request)
         if requests:
             self.statistics["asked"] += len(requests)
             self._compiler.submit(requests)
+
+    def _ask_assembler(self, assembler: Compiler) -> None:
+        """Have what has become hot put together, in the order in which it did."""
+        counters = self._tables.counters()
+        requests = []
+        while self._fresh and len(self._with_assembler) < self._assembling:
+            word = self._fresh.popleft()
+            request = (
+                None if word in self._asked else self._request(word, counters, self._leading, _FEW_ASSEMBLED)
+            )
+            if request is not None:
+                requests.append(request)
+                self._with_assembler.add(word)
+                # those that are asked for after it need not have it as well
+                self._leading.setdefault(word & -PAGE_SIZE, set()).add(word & ~1)
+        if requests:
+            self.statistics["assembled"] += len(requests)
+            assembler.submit(requests)
+
+    def _request(self, word: int, counters: bytes, leading: dict[int, set[int]], few: int) -> Request | None:
+        captured = self._capture(word)
+        if captured is None:
+            return None
+        pages, self._asked[word] = captured
+        keys = [page | word & TRACED_WORD for page in pages]
+        known = frozenset[int]().union(*(leading[key] for key in keys if key in leading))
+        return Request(word, pages, counters, self._threshold, known, few)
+
+    def _promote(self) -> None:
+        """Assembled regions that are entered often are worth compiling."""
+        now = time.monotonic()
+        if now - self._looked < self._look:
+            return
+        self._looked = now
+        for region in self._installed:
+            word, hits = region.made.word, region.hits
+            fit = word not in self._asked and word not in self._refused
+            fit = fit and word & TRACED_WORD == self._tables.flavour
+            if region.made.starts and hits > self._promoted and fit:
+                self._ripe[word] = hits
 
     def _recall(self, word: int) -> bool:
         """Put in what the cache has for a hot address."""
@@ -236,6 +310,7 @@ class Translator:
         self.compile_seconds += batch.seconds
         asked = {request.word: self._asked.pop(request.word, None) for request in batch.requests}
         self._refused |= asked.keys() - {made.word for made in batch.made}
+        self._with_assembler -= asked.keys()
         size = sum(len(made.native) for made in batch.made)
         for made in batch.made:
             physical = asked[made.word]
@@ -270,17 +345,22 @@ class Translator:
             address = self._memory.put(made.native)
             assert address is not None
         places = [_place(page, physical) for page in made.pages]
-        table = (ctypes.c_uint64 * (1 + len(places)))(0, *places)
+        table = array("Q", [0, *places])
         region = Installed(made, address, table, ranges, self._cpu.instructions)
         self._installed.add(region)
         self.statistics["installed"] += 1
         flags = made.word & (TRACED_WORD | 1)
         for number, pc in enumerate(made.entries):
             place, word = _place(pc & -PAGE_SIZE, physical), pc | flags
-            if number and (place, word) in self._entered:
-                continue  # another region has it already
+            owner = self._entered.get((place, word))
+            if owner is not None:
+                if number and (made.starts or not owner.made.starts):
+                    continue  # another region has it already
+                self._give_up(owner, place, word)
             self._entered[place, word] = region
             self._words[word] += 1
+            for leading in (self._leading,) if made.starts else (self._leading, self._compiled):
+                leading.setdefault(word & -PAGE_SIZE, set()).add(pc)
             region.entries.append((place, word, number))
         self._add_entries(region)
         for start, length in ranges:
@@ -290,9 +370,28 @@ class Translator:
             self.on_install(region)
         return True
 
+    def _give_up(self, region: Installed, place: int, word: int) -> None:
+        """Another region has an entry from now on: one that has none left goes."""
+        region.entries = [entry for entry in region.entries if entry[:2] != (place, word)]
+        del self._entered[place, word]
+        self._forget_word(word)
+        self._tables.remove(word, region.pages_address)
+        if not region.entries:
+            self._take_out(region)
+
+    def _forget_word(self, word: int) -> None:
+        self._words[word] -= 1
+        if not self._words[word]:
+            del self._words[word]
+            for leading in (self._leading, self._compiled):
+                if word & -PAGE_SIZE in leading:
+                    leading[word & -PAGE_SIZE].discard(word & 0xFFFFFFFE)
+
     def _add_entries(self, region: Installed) -> None:
+        starts = region.made.starts
         for place, word, number in region.entries:
-            self._tables.add(place, word, number, region.address, region.pages_address)
+            address = region.address + (starts[number] if starts else 0)
+            self._tables.add(place, word, number, address, region.pages_address)
 
     def _mark(self, start: int, length: int) -> None:
         if self._tables.mark_page(start, True):
@@ -306,9 +405,7 @@ class Translator:
         self._installed.remove(region)
         self.statistics["invalidated"] += 1
         for place, word, _ in region.entries:
-            self._words[word] -= 1
-            if not self._words[word]:
-                del self._words[word]
+            self._forget_word(word)
             if self._entered.get((place, word)) is region:
                 del self._entered[place, word]
             self._tables.remove(word, region.pages_address)
@@ -359,9 +456,18 @@ class Translator:
                     self._written[page] = 0
                     self._resting[page] = self._cpu.instructions + _REST
 
-    def check(self) -> None:
-        """Memory or what is watched may be another: code that no longer holds goes."""
-        for region in list(self._installed):
+    def check(self, changed: Iterable[tuple[int, int]] = EVERYWHERE) -> None:
+        """What is at (base, bytes), or what is watched, may be another: code that no longer holds goes."""
+        touched = [
+            region
+            for region in self._installed
+            if any(
+                start < base + size and base < start + length
+                for start, length in region.ranges
+                for base, size in changed
+            )
+        ]
+        for region in touched:
             pieces = zip(region.made.code, region.ranges, strict=True)
             same = all(self._read(place, length) == code for (_, code), (place, length) in pieces)
             if not same or self._is_watched(region.made, region.ranges):

@@ -309,6 +309,9 @@ class ConcreteCore(Core):
     def flush_tlbs(self) -> None:
         """There are none: each access walks the tables."""
 
+    def switch_domains(self, value: Value) -> None:
+        """As :meth:`flush_tlbs`."""
+
     def flush_tlb_page(self, address: Value) -> None:
         """As :meth:`flush_tlbs`."""
 

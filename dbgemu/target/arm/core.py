@@ -212,6 +212,10 @@ class Core(ABC):
         """Forget every translation."""
 
     @abstractmethod
+    def switch_domains(self, value: Value) -> None:
+        """The DACR, which is still the old one, is about to become ``value``."""
+
+    @abstractmethod
     def flush_tlb_page(self, address: Value) -> None:
         """Forget the translation of the 4 KiB page at virtual ``address``; more is allowed."""
 

@@ -12,6 +12,8 @@ PAGE_BITS = 10  # the TLBs work on 1 KiB: the ARM920T's tiny pages
 PAGE_SIZE = 1 << PAGE_BITS
 DATA_TLB_ENTRIES = 1024
 FETCH_TLB_ENTRIES = 256
+#: entries of the TLBs that a flush remembers one by one; when more were filled, it clears all
+FILLED = 512
 #: a tag that no address matches: an access compares with the low ten bits clear, but for its size
 NO_TAG = 0xFFFFFFFF
 
@@ -105,6 +107,10 @@ class CpuState(ctypes.Structure):
         ("count_now", ctypes.c_int64),  # the exact count, set before calling Python and on exit
         ("data_tlb", ctypes.c_uint64),  # address of the table for the present privilege
         ("fetch_tlb", ctypes.c_uint64),
+        ("user_tlb", ctypes.c_uint64),  # the data table for User's privilege
+        # the TLBs have two banks: translations hold for one value of the DACR
+        ("bank", ctypes.c_uint32),  # the one in use, 0 or 1
+        ("other_dacr", ctypes.c_uint32),  # what the other is for
         ("physical_pages", ctypes.c_uint64),  # address of 2^20 words: see PhysicalMap
         ("mmio_read", ctypes.c_uint64),  # addresses of functions
         ("mmio_write", ctypes.c_uint64),
@@ -187,8 +193,13 @@ class CpuState(ctypes.Structure):
         ("watches", WatchRange * MAX_WATCHPOINTS),
         ("privileged_data", DataTlbEntry * DATA_TLB_ENTRIES),
         ("user_data", DataTlbEntry * DATA_TLB_ENTRIES),
+        ("second_data", DataTlbEntry * (2 * DATA_TLB_ENTRIES)),  # both once more: the second bank
         ("privileged_fetch", FetchTlbEntry * FETCH_TLB_ENTRIES),
         ("user_fetch", FetchTlbEntry * FETCH_TLB_ENTRIES),
+        ("second_fetch", FetchTlbEntry * (2 * FETCH_TLB_ENTRIES)),
+        # entries that were filled since the last flush, by their distance from privileged_data
+        ("filled_count", ctypes.c_uint32),  # beyond FILLED: not all of them are known
+        ("filled", ctypes.c_uint32 * FILLED),
     )
 
 

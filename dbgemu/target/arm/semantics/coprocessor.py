@@ -15,13 +15,15 @@ from dbgemu.target.arm.state import CATCH_CONTROL, CATCH_DOMAINS, CATCH_FCSE, CA
 from dbgemu.target.arm.value import Value
 
 # An access is named by CRn, CRm and opcode 2 together: what the routines get as one number.
-_WAIT_FOR_INTERRUPT = 0x7 << 8 | 0x0 << 4 | 4
+CACHES = 7
+WAIT_FOR_INTERRUPT = CACHES << 8 | 0x0 << 4 | 4
 
 
 def coprocessor_transfer(m: Core, i: Fields) -> None:
     """MCR and MRC: cp15 from privileged modes."""
-    user = (m.get("control") & 0x1F).eq(Mode.USR)
-    for _ in m.when(i.coprocessor.ne(15) | user):
+    for _ in m.when(i.coprocessor.ne(15)):
+        m.exception(Vector.UNDEFINED)
+    for _ in m.when((m.get("control") & 0x1F).eq(Mode.USR)):
         m.exception(Vector.UNDEFINED)
     place = (i.crn << 8) | (i.crm << 4) | i.opcode2
     if m.known(i.load):
@@ -32,10 +34,12 @@ def coprocessor_transfer(m: Core, i: Fields) -> None:
         for _ in m.when(~to_flags):
             m.set_base(i.rd, value)
     else:
-        for _ in m.when(place.eq(_WAIT_FOR_INTERRUPT)):
-            m.wait_for_interrupt()
-        m.call(write_cp15, place, m.reg(i.rd))
-        m.end_block()
+        waits = place.eq(WAIT_FOR_INTERRUPT)
+        for _ in m.when(i.crn.ne(CACHES) | waits):  # no cache is modelled
+            for _ in m.when(waits):
+                m.wait_for_interrupt()
+            m.call(write_cp15, place, m.reg(i.rd))
+            m.end_block()
 
 
 def coprocessor_other(m: Core, i: Fields) -> None:
@@ -83,7 +87,7 @@ def write_cp15(m: Core, place: Value, value: Value) -> None:
     """
     crn, opcode2 = place >> 8, place & 7
     second = opcode2.eq(1)
-    for _ in m.when(crn.eq(7)):
+    for _ in m.when(crn.eq(CACHES)):
         m.ret()
     for _ in m.when(crn.eq(8)):
         # opcode 2 = 1 names one entry by its modified virtual address: as good as virtual without FCSE
@@ -100,8 +104,8 @@ def write_cp15(m: Core, place: Value, value: Value) -> None:
         _write_noticed(m, CATCH_TTB, "ttb", value & TTB_MASK)
         m.ret()
     for _ in m.when(crn.eq(3)):
+        m.switch_domains(value)
         _write_noticed(m, CATCH_DOMAINS, "dacr", value)
-        m.flush_tlbs()
         m.ret()
     for _ in m.when(crn.eq(13)):
         _write_noticed(m, CATCH_FCSE, "fcse_pid", value & FCSE_PID_MASK)
