@@ -126,7 +126,7 @@ class EmulatorServices:
 
         translator = self._session.cpu.translation
         if not isinstance(translator, Translator):
-            raise CommandError("'op' and 'out_asm' show translated code: there is none without -accel jit")
+            raise CommandError("'op' and 'out_asm' show translated code: there is none with -accel interp")
         return translator
 
     def _guest_error(self, error: GuestError) -> None:

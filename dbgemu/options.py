@@ -42,8 +42,8 @@ LOG_ITEMS: dict[str, str] = {
     "exec": "the pc of each instruction that is executed (slow)",
     "cpu": "the registers in front of each instruction (slow)",
     "mmu": "faults, and changes of the translation table base and the MMU's enable bit (slow)",
-    "op": "LLVM IR of translated code, when it comes into use (-accel jit)",
-    "out_asm": "host code of translated code, when it comes into use (-accel jit)",
+    "op": "LLVM IR of translated code, when it comes into use",
+    "out_asm": "host code of translated code, when it comes into use",
 }
 
 
@@ -85,7 +85,7 @@ class Options:
     semihosting_dir: Path | None = None
     rtc: RtcBase = field(default_factory=RtcBase)
     clock: ClockRate = field(default_factory=ClockRate)
-    accel: str = "interp"
+    accel: str = "jit"
     warp: bool = False
     log_items: frozenset[str] = frozenset()
     log_file: Path | None = None
@@ -348,7 +348,7 @@ TABLE: dict[str, tuple[Row, ...]] = {
         Row(
             "accel",
             "interp|jit",
-            "interpret, or translate hot code (default: interp)",
+            "interpret, or translate hot code too (default: jit)",
             "accel",
             value.accelerator,
         ),

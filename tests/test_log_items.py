@@ -75,8 +75,8 @@ def test_faults_and_changes_of_the_mapping_are_logged() -> None:
 
 
 def test_translated_code_is_logged_only_where_there_is_some(tmp_path: Path) -> None:
-    sentence = "'op' and 'out_asm' show translated code: there is none without -accel jit"
-    arguments = ["-demo", "-serial", "null", "-D", str(tmp_path / "log")]
+    sentence = "'op' and 'out_asm' show translated code: there is none with -accel interp"
+    arguments = ["-demo", "-serial", "null", "-D", str(tmp_path / "log"), "-accel", "interp"]
     with pytest.raises(OptionError, match=f"-d: {sentence}"):
         Emulator(parse_command_line([*arguments, "-d", "out_asm"]))
     with Emulator(parse_command_line(arguments)) as emulator:
@@ -87,7 +87,7 @@ def test_translated_code_is_logged_only_where_there_is_some(tmp_path: Path) -> N
 
 def test_the_option_logs_translated_code(tmp_path: Path) -> None:
     arguments = ["-demo", "-serial", "null", "-D", str(tmp_path / "log"), "-d", "op,out_asm"]
-    with Emulator(parse_command_line([*arguments, "-accel", "jit"])) as emulator:
+    with Emulator(parse_command_line(arguments)) as emulator:
         assert emulator.services.log_items == {"op", "out_asm"}
         translator = emulator.session.cpu.translation
         assert isinstance(translator, Translator)
