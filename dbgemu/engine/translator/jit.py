@@ -9,8 +9,10 @@ from dbgemu.engine.cpu import Cpu
 from dbgemu.engine.translator.background import Background
 from dbgemu.engine.translator.cache import RegionCache, default_path
 from dbgemu.engine.translator.requests import ASSEMBLE
-from dbgemu.engine.translator.stencils import WITH_STENCILS
 from dbgemu.engine.translator.translator import AGAIN_ASSEMBLED, Translator
+
+#: hosts whose relocations stencil_compiler knows
+_WITH_STENCILS = ("x86_64", "amd64")
 
 
 def accelerate(cpu: Cpu, path: Path | None = None) -> Translator:
@@ -21,7 +23,7 @@ def accelerate(cpu: Cpu, path: Path | None = None) -> Translator:
     path = path or default_path()
     notify = cpu.interrupt_for_translation
     compiler, cache = Background(path, notify), RegionCache(path)
-    if platform.machine().lower() not in WITH_STENCILS:
+    if platform.machine().lower() not in _WITH_STENCILS:
         return Translator(cpu, compiler, cache=cache)
     assembler = Background(path, notify, ASSEMBLE)
     return Translator(cpu, compiler, cache=cache, assembler=assembler, again=AGAIN_ASSEMBLED)

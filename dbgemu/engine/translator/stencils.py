@@ -23,9 +23,6 @@ from dbgemu.target.arm.decode import Pattern
 
 _FORMATS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
-#: hosts whose relocations stencil_compiler knows
-WITH_STENCILS = ("x86_64", "amd64")
-
 Literal = Callable[[int, int], int]
 Has = Callable[[int, int, int], bool]
 
