@@ -20,10 +20,12 @@ def jit_report(translator: Translator) -> str:
     """Counts, the cache, and the regions that were entered most often."""
     counts, regions = translator.statistics, translator.regions
     guest = sum(region.made.instructions for region in regions)
+    assembled = sum(region.made.assembled for region in regions)
     lines = [
-        f"regions in use     {len(regions)}, of {guest} guest instructions",
+        f"regions in use     {len(regions)}, of {guest} guest instructions; {assembled} are assembled",
         f"native code        {translator.code_bytes} bytes",
-        f"asked to compile   {counts['asked']}, {translator.waiting} outstanding,"
+        f"asked to assemble  {counts['assembled']}",
+        f"asked to compile   {counts['asked']}; {translator.waiting} of both are outstanding,"
         f" {translator.compile_seconds:.2f} s so far",
         f"from the cache     {counts['recalled']} of {len(translator.cache or ())} that it had at the start",
         f"thrown away        {counts['invalidated']}",
@@ -35,6 +37,7 @@ def jit_report(translator: Translator) -> str:
         lines.append(
             f"{made.pc:08x} {region.hits:10d} {made.instructions:6d} {len(made.native):11d}"
             f"  {len(region.entries)}{', Thumb' if made.thumb else ''}{', traced' if made.traced else ''}"
+            f"{', assembled' if made.assembled else ''}"
         )
     return "\n".join(lines)
 
@@ -86,7 +89,9 @@ def _host() -> capstone.Cs:
 
 
 def region_ir(made: Made) -> str:
-    """What the emitter gives for a region's code, made once more."""
+    """What the emitter gives for a region's code, made once more; assembled ones were made without."""
+    if made.assembled:
+        return "(assembled from stencils)"
 
     def fetch(address: int, size: int) -> int | None:
         for start, code in made.code:

@@ -66,6 +66,11 @@ class Made:
         return bool(self.word & 1)
 
     @property
+    def assembled(self) -> bool:
+        """It was put together from stencils."""
+        return bool(self.starts)
+
+    @property
     def traced(self) -> bool:
         """It records its blocks."""
         return bool(self.word & TRACED_WORD)

@@ -250,7 +250,7 @@ class Translator:
             word, hits = region.made.word, region.hits
             fit = word not in self._asked and word not in self._refused
             fit = fit and word & TRACED_WORD == self._tables.flavour
-            if region.made.starts and hits > self._promoted and fit:
+            if region.made.assembled and hits > self._promoted and fit:
                 self._ripe[word] = hits
 
     def _recall(self, word: int) -> bool:
@@ -354,12 +354,12 @@ class Translator:
             place, word = _place(pc & -PAGE_SIZE, physical), pc | flags
             owner = self._entered.get((place, word))
             if owner is not None:
-                if number and (made.starts or not owner.made.starts):
+                if number and (made.assembled or not owner.made.assembled):
                     continue  # another region has it already
                 self._give_up(owner, place, word)
             self._entered[place, word] = region
             self._words[word] += 1
-            for leading in (self._leading,) if made.starts else (self._leading, self._compiled):
+            for leading in (self._leading,) if made.assembled else (self._leading, self._compiled):
                 leading.setdefault(word & -PAGE_SIZE, set()).add(pc)
             region.entries.append((place, word, number))
         self._add_entries(region)
