@@ -28,7 +28,7 @@ _JUMP = 0xE9
 #: (place, type, symbol, addend)
 _Relocation = tuple[int, int, str, int]
 
-PIECES: dict[str, Callable[[StencilCore], str]] = {
+_PIECES: dict[str, Callable[[StencilCore], str]] = {
     "entry": StencilCore.entry,
     "loop": StencilCore.loop,
     "settle": StencilCore.settle,
@@ -39,12 +39,14 @@ PIECES: dict[str, Callable[[StencilCore], str]] = {
     "interpret": StencilCore.interpret,
     **{f"condition {code}": partial(StencilCore.condition, code=code) for code in range(14)},
 }
+#: what lies between instructions, for ARM and for Thumb
+PIECES: list[Key] = [(name, thumb) for thumb in (0, 1) for name in _PIECES]
 
 
 def compile_examples(
-    examples: Iterable[Instruction], has: Has, literal: Literal, *, pieces: bool, traced: bool
+    examples: Iterable[Instruction], has: Has, literal: Literal, *, pieces: Iterable[Key], traced: bool
 ) -> list[tuple[Key, Parts]]:
-    """Stencils that serve ``examples``, with ``pieces`` also those between instructions."""
+    """Stencils that serve ``examples``, and those ``pieces``."""
     cores: list[tuple[StencilCore, str]] = []
     keys: list[Key] = []
     seen: set[tuple[object, ...]] = set()
@@ -58,10 +60,8 @@ def compile_examples(
             cores.append((core, text))
             keys.append(key)
 
-    if pieces:
-        for thumb in (False, True):
-            for name, emit in PIECES.items():
-                add((name, int(thumb)), thumb, {}, emit)
+    for name, thumb in pieces:
+        add((name, thumb), bool(thumb), {}, _PIECES[name])
     for instruction in examples:
         example = {"w": instruction.word, "pc": instruction.pc, "has": has, "literal": literal}
         add(key_of(instruction), instruction.thumb, example, partial(_emit, instruction=instruction))

@@ -98,6 +98,8 @@ class StencilStore:
         self._of_word: dict[int, Stencil] = {}
         #: (word, Thumb) that there is no stencil for
         self._hopeless: set[tuple[int, bool]] = set()
+        #: bytes of the file that were read; what lies behind them is damaged
+        self._intact: int | None = None
         self._load()
 
     def __len__(self) -> int:
@@ -125,14 +127,16 @@ class StencilStore:
         """Compile stencils for instructions that have none; those that cannot be stay without."""
         # only now: most runs find all stencils on disk
         from dbgemu.engine.translator.machine_code import ObjectError
-        from dbgemu.engine.translator.stencil_compiler import compile_examples
+        from dbgemu.engine.translator.stencil_compiler import PIECES, compile_examples
 
         wanted = [i for i in examples if (i.word, i.thumb) not in self._hopeless]
+        pieces = [key for key in PIECES if key not in self._known]
         try:
-            pieces = ("entry", 0) not in self._known
             compiled = compile_examples(wanted, has, literal, pieces=pieces, traced=self._traced)
         except ObjectError:
-            if len(wanted) < 2:
+            if len(wanted) == 0:
+                raise
+            if len(wanted) == 1:
                 self._hopeless |= {(i.word, i.thumb) for i in wanted}
                 return
             for instruction in wanted:
@@ -147,7 +151,9 @@ class StencilStore:
         if self._path is None:
             return
         try:
-            content = self._path.read_bytes()
+            with self._path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH)
+                content = file.read()
         except OSError:
             return
         place = 0
@@ -155,10 +161,12 @@ class StencilStore:
             length, digest = _RECORD.unpack_from(content, place)
             data = content[place + _RECORD.size : place + _RECORD.size + length]
             if _digest(data) != digest:
-                return  # damaged, or not yet written to its end: what is missing is made again
+                break
             place += _RECORD.size + length
             key, *parts = marshal.loads(data)
             self._known.setdefault(key, []).append(Stencil(*parts))
+        if place < len(content):
+            self._intact = place
 
     def _save(self, made: list[tuple[Key, Parts, Stencil]]) -> None:
         if self._path is None:
@@ -171,6 +179,10 @@ class StencilStore:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
+                if self._intact is not None:
+                    # what is behind the damage would never be read
+                    file.truncate(self._intact)
+                    self._intact = None
                 file.write(records)
 
 
