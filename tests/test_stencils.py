@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgemu.engine.translator.assembly import AssembleAtOnce, Assembly, make_from_stencils
+from dbgemu.engine.translator.background import Background
 from dbgemu.engine.translator.cache import RegionCache
 from dbgemu.engine.translator.compiling import AtOnce
 from dbgemu.engine.translator.finding import find
 from dbgemu.engine.translator.late import Late
-from dbgemu.engine.translator.requests import Request
+from dbgemu.engine.translator.requests import ASSEMBLE, Request
 from dbgemu.engine.translator.stencil_core import StencilCore
 from dbgemu.engine.translator.stencils import StencilStore, StencilStores
 from dbgemu.engine.translator.translator import Translator
@@ -22,6 +23,7 @@ from dbgemu.target.arm.assembler import assemble_program
 from dbgemu.target.arm.state import PAGE_SIZE, Mode, StopCode
 from dbgemu.target.arm.value import Value
 from tests.arm_programs import CODE, DATA, Guest
+from tests.support import until
 
 STORES = StencilStores()
 STORE = STORES.of(False)
@@ -233,6 +235,24 @@ def test_assembled_regions_come_back_from_the_cache(tmp_path) -> None:
         guest.translator.close()
 
 
+def test_code_is_compiled_when_the_assembling_process_has_died(tmp_path) -> None:
+    guest = Guest()
+    assembler = Background(tmp_path / "x.cache", guest.cpu.interrupt_for_translation, ASSEMBLE)
+    options = {"threshold": 2, "again": 2, "patience": 1, "batch": 1}
+    translator = Translator(guest.cpu, AtOnce(level=0), assembler=assembler, **options)
+    try:
+        guest.start(SUM, r5=10, r6=0)
+        guest.step(340)
+        assert translator.waiting > 0
+        assembler._process.kill()
+        until(lambda: assembler.ended)
+        guest.step(34_000)
+        assert sum(region.hits for region in translator.regions) > 0
+        assert guest["r6"] == 1010
+    finally:
+        translator.close()
+
+
 def test_a_store_to_assembled_code_takes_effect(guest) -> None:
     guest.start("again: ldr r0, [r2]; str r0, target; target: add r1, r1, #1; b again", r1=0, r2=DATA)
     guest.put(DATA, guest.word(CODE + 8))
@@ -298,7 +318,7 @@ def test_stencils_are_found_on_disk(tmp_path) -> None:
     assert path.stat().st_size == size, "nothing was compiled again"
 
 
-@pytest.mark.parametrize("place", [0, 21, 500, -1])
+@pytest.mark.parametrize("place", [0, 21, 500, 3000, 9000, -1])
 def test_a_damaged_file_of_stencils_is_made_good(tmp_path, place) -> None:
     path = tmp_path / "stencils"
     known = len(_make(path))
@@ -307,6 +327,7 @@ def test_a_damaged_file_of_stencils_is_made_good(tmp_path, place) -> None:
     path.write_bytes(content)
     assert len(StencilStore(path)) < known
     _make(path)
+    assert len(StencilStore(path)) == known, "also for the next start"
 
 
 def test_a_value_stays_a_value() -> None:

@@ -7,6 +7,7 @@ more than a step. Front ends may call any method from any thread, except from in
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import traceback
@@ -309,8 +310,11 @@ class DebugSession:
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
-        while self.closing:
-            self.closing.pop()()
+        # the last first, and all of them, whatever one may raise
+        with contextlib.ExitStack() as stack:
+            for action in self.closing:
+                stack.callback(action)
+            self.closing.clear()
 
     # -- the stopped machine, or a safe moment of the running one ------------------------------
 

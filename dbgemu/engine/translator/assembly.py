@@ -177,6 +177,8 @@ def make_from_stencils(requests: list[Request], stores: StencilStores) -> Batch:
 class AssembleAtOnce:
     """An assembler that is done when it returns: for tests."""
 
+    ended = False
+
     def __init__(self, stores: StencilStores) -> None:
         self._stores = stores
         self._made: list[Batch] = []

@@ -28,6 +28,8 @@ class Background:
         self._requests: deque[list[Request]] = deque()
         self._wake = threading.Condition()
         self._closed = False
+        #: the process has died, and nothing more will come
+        self.ended = False
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "dbgemu.engine.translator.worker", self._work]
@@ -66,6 +68,9 @@ class Background:
             while (batch := receive(source)) is not None:
                 self._made.append(batch)
                 self._notify()
+        if not self._closed:
+            self.ended = True
+            self._notify()
 
     def submit(self, requests: list[Request]) -> None:
         """See :class:`~dbgemu.engine.translator.translator.Compiler`."""

@@ -42,6 +42,8 @@ def _describe(found: list[tuple[Request, Region]], text: Text) -> tuple[Made, ..
 class AtOnce:
     """A compiler that is done when it returns: for tests."""
 
+    ended = False
+
     def __init__(self, level: int = LEVEL) -> None:
         self._machine = target_machine(level=level)
         self._made: list[Batch] = []

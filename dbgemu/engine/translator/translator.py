@@ -31,17 +31,17 @@ _UNSTABLE_AFTER, _REST = 16, 50_000_000
 THRESHOLD, AGAIN, PATIENCE = 200, 4000, 2
 #: with an assembler
 AGAIN_ASSEMBLED = 1800
-#: entries and loops of an assembled region until it is compiled
-PROMOTED = 5000
+#: entries and loops of an assembled region until it is compiled, and seconds between two looks at them
+PROMOTED, LOOK = 5000, 0.2
 #: instructions of compiled and of assembled regions, before they end where another begins: loops that are
 #: small are to be whole
 _FEW, _FEW_ASSEMBLED = 32, 8
-#: seconds between two looks at which those are
-LOOK = 0.2
 
 
 class Compiler(Protocol):
-    """Who compiles regions: at once, or in the background."""
+    """Who compiles regions: at once, or in the background. ``ended`` when nothing more will come."""
+
+    ended: bool
 
     def submit(self, requests: list[Request]) -> None:
         """Ask for regions."""
@@ -168,12 +168,24 @@ class Translator:
         if self._assembler is not None:
             for batch in self._assembler.take():
                 self.put_in(batch)
+            if self._assembler.ended:
+                self._do_without_assembler(self._assembler)
+        if self._assembler is not None:
             if self._fresh and len(self._with_assembler) < self._assembling:
                 self._ask_assembler(self._assembler)
             if not self._with_assembler:
                 self._promote()
         if self._ripe and len(self._asked) - len(self._with_assembler) < self._outstanding:
             self._ask()
+
+    def _do_without_assembler(self, assembler: Compiler) -> None:
+        """It has died: what it was asked for is compiled when it is reported again."""
+        assembler.close()
+        self._assembler = None
+        for word in self._with_assembler:
+            del self._asked[word]
+        self._with_assembler.clear()
+        self._fresh.clear()
 
     def _consider(self, word: int) -> None:
         """An address is hot: it may have lost its place in the jump cache, or be in the cache on disk."""
@@ -219,25 +231,32 @@ class Translator:
         requests = []
         while self._fresh and len(self._with_assembler) < self._assembling:
             word = self._fresh.popleft()
-            request = (
-                None if word in self._asked else self._request(word, counters, self._leading, _FEW_ASSEMBLED)
-            )
+            if word in self._asked:
+                continue
+            request = self._request(word, counters, self._leading, _FEW_ASSEMBLED, self._with_assembler)
             if request is not None:
                 requests.append(request)
                 self._with_assembler.add(word)
-                # those that are asked for after it need not have it as well
-                self._leading.setdefault(word & -PAGE_SIZE, set()).add(word & ~1)
         if requests:
             self.statistics["assembled"] += len(requests)
             assembler.submit(requests)
 
-    def _request(self, word: int, counters: bytes, leading: dict[int, set[int]], few: int) -> Request | None:
+    def _request(
+        self,
+        word: int,
+        counters: bytes,
+        leading: dict[int, set[int]],
+        few: int,
+        coming: Iterable[int] = (),
+    ) -> Request | None:
+        """A request to leave out what ``leading`` has, and what is ``coming``; None where no code is."""
         captured = self._capture(word)
         if captured is None:
             return None
         pages, self._asked[word] = captured
-        keys = [page | word & TRACED_WORD for page in pages]
-        known = frozenset[int]().union(*(leading[key] for key in keys if key in leading))
+        keys = {page | word & TRACED_WORD for page in pages}
+        others = (other & 0xFFFFFFFE for other in coming if other & -PAGE_SIZE in keys)
+        known = frozenset(others).union(*(leading[key] for key in keys if key in leading))
         return Request(word, pages, counters, self._threshold, known, few)
 
     def _promote(self) -> None:
