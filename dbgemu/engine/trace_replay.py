@@ -79,6 +79,16 @@ def _stores() -> str:
     )
 
 
+#: the addresses of the columns of recorded blocks, at ``%b``
+COLUMNS = """\
+  %icounts = load ptr, ptr %b
+  %at_pcs = getelementptr i8, ptr %b, i64 8
+  %pcs = load ptr, ptr %at_pcs
+  %at_lengths = getelementptr i8, ptr %b, i64 16
+  %lengths = load ptr, ptr %at_lengths
+  %at_flags = getelementptr i8, ptr %b, i64 24
+  %flags = load ptr, ptr %at_flags"""
+
 #: replay(state, blocks, room, steps): fill the arrays with at most ``room`` blocks; gives their number.
 #: It returns at the end of the stream, or after ``steps`` predictions and records.
 _REPLAY = f"""
@@ -95,13 +105,7 @@ entry:
   %end = load i64, ptr %at_end
   %paths = getelementptr i8, ptr %r, i64 {_field("path_table")}
   %starts = getelementptr i8, ptr %r, i64 {_field("block_table")}
-  %icounts = load ptr, ptr %b
-  %at_pcs = getelementptr i8, ptr %b, i64 8
-  %pcs = load ptr, ptr %at_pcs
-  %at_lengths = getelementptr i8, ptr %b, i64 16
-  %lengths = load ptr, ptr %at_lengths
-  %at_flags = getelementptr i8, ptr %b, i64 24
-  %flags = load ptr, ptr %at_flags
+{COLUMNS}
   br label %next
 next:
   %l0 = load i64, ptr %left
@@ -346,12 +350,7 @@ out:
 _BLOCK_KEYS = f"""
 define void @block_keys(ptr noalias %b, i64 %number, ptr noalias %keys, i64 %mask) {{
 entry:
-  %at_pcs = getelementptr i8, ptr %b, i64 8
-  %pcs = load ptr, ptr %at_pcs
-  %at_lengths = getelementptr i8, ptr %b, i64 16
-  %lengths = load ptr, ptr %at_lengths
-  %at_flags = getelementptr i8, ptr %b, i64 24
-  %flags = load ptr, ptr %at_flags
+{COLUMNS}
   br label %next
 next:
   %k = phi i64 [0, %entry], [%k1, %body]
@@ -386,16 +385,10 @@ out:
 
 #: edge_keys(blocks, number, keys): for each block followed by the next one recorded without a gap, its
 #: last instruction's address in the high half and the next pc in the low one; gives their number
-_EDGE_KEYS = """
-define i64 @edge_keys(ptr noalias %b, i64 %number, ptr noalias %keys) {
+_EDGE_KEYS = f"""
+define i64 @edge_keys(ptr noalias %b, i64 %number, ptr noalias %keys) {{
 entry:
-  %icounts = load ptr, ptr %b
-  %at_pcs = getelementptr i8, ptr %b, i64 8
-  %pcs = load ptr, ptr %at_pcs
-  %at_lengths = getelementptr i8, ptr %b, i64 16
-  %lengths = load ptr, ptr %at_lengths
-  %at_flags = getelementptr i8, ptr %b, i64 24
-  %flags = load ptr, ptr %at_flags
+{COLUMNS}
   br label %next
 next:
   %k = phi i64 [0, %entry], [%k1, %after]
@@ -440,7 +433,7 @@ after:
   br label %next
 out:
   ret i64 %n
-}
+}}
 """
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 
+from dbgemu.engine.trace_replay import COLUMNS
 from dbgemu.engine.trace_ring import MULTIPLIER
 
 #: addresses are marked in a bitmap of so many bits, by a hash: another one's mark costs time, nothing else
@@ -70,13 +71,7 @@ define void @mark_address(ptr %marks, i32 %address) alwaysinline {{
 define i64 @transitions(ptr noalias %b, i64 %first, i64 %end, ptr noalias %r, ptr noalias %edges,
                         i64 %edge_number, ptr noalias %marks, ptr noalias %f) {{
 entry:
-  %icounts = load ptr, ptr %b
-  %at_pcs = getelementptr i8, ptr %b, i64 8
-  %pcs = load ptr, ptr %at_pcs
-  %at_lengths = getelementptr i8, ptr %b, i64 16
-  %lengths = load ptr, ptr %at_lengths
-  %at_flags = getelementptr i8, ptr %b, i64 24
-  %flags = load ptr, ptr %at_flags
+{COLUMNS}
   %found_icounts = load ptr, ptr %f
   %at_found_pcs = getelementptr i8, ptr %f, i64 8
   %found_pcs = load ptr, ptr %at_found_pcs
