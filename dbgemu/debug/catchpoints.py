@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from dbgemu.debug.linux.syscall_names import describe_call
 from dbgemu.debug.memory import MEMORY_ERRORS
 from dbgemu.debug.points import Point
 from dbgemu.target.arm.core import Vector
@@ -302,6 +301,9 @@ class CatchpointBook:
         thumb = bool(read("spsr") & T)
         if kind is CatchKind.SYSCALL:
             number = self.system_call()
+            # few runs need it
+            from dbgemu.debug.linux.syscall_names import describe_call
+
             return Happening(kind, f"system call {describe_call(number)}", number=number)
         pc = read("lr") - _LINK[kind][thumb] & 0xFFFFFFFF
         where = f"at 0x{pc:08x}"

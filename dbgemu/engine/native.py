@@ -3,6 +3,8 @@
 An object is keyed by what it is made from: the sources of the semantics and of the engine, llvmlite's
 version, the host's CPU. A cached file carries a digest of its contents; one that does not match is
 made anew.
+
+Only what compiles imports LLVM: to do so takes longer than to load an object.
 """
 
 from __future__ import annotations
@@ -13,17 +15,24 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import llvmlite
-import llvmlite.binding as llvm
 
 import dbgemu.engine
 import dbgemu.target.arm
+from dbgemu.engine.object_linker import LinkedObject, LinkError
+
+if TYPE_CHECKING:
+    import llvmlite.binding as llvm
 
 _MAGIC = b"dbgemu object 1\n"
 _DIGEST_SIZE = 32
+#: where Linux tells of the CPU, and the lines that stay the same
+_CPU_INFO = Path("/proc/cpuinfo")
+_CPU_KEYS = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags", "Features", "CPU ")
 
 Progress = Callable[[str], None]
 
@@ -48,10 +57,24 @@ def source_digest(*, everything: bool = False) -> str:
             if "assembler" in path.parts or ("translator" in path.parts and not everything):
                 continue
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    features = llvm.get_host_cpu_features().flatten()
-    for part in (llvmlite.__version__, llvm.get_default_triple(), llvm.get_host_cpu_name(), features):
+    for part in (llvmlite.__version__, sys.platform, os.uname().machine, *_host_cpu()):
         digest.update(b"\0" + part.encode())
     return digest.hexdigest()
+
+
+def _host_cpu() -> Iterator[str]:
+    """What LLVM's choice of instructions follows from."""
+    try:
+        with _CPU_INFO.open() as file:
+            # of the first processor: all others are like it
+            text = file.read(8192).partition("\n\n")[0]
+    except OSError:
+        import llvmlite.binding as llvm
+
+        yield from (llvm.get_default_triple(), llvm.get_host_cpu_name())
+        yield llvm.get_host_cpu_features().flatten()
+        return
+    yield from (line for line in text.splitlines() if line.startswith(_CPU_KEYS))
 
 
 def read_cached(path: Path) -> bytes | None:
@@ -83,6 +106,8 @@ def target_machine(triple: str | None = None, level: int = 2, *, near: bool = Fa
 
     With ``near``, what code refers to is within 2 GiB.
     """
+    import llvmlite.binding as llvm
+
     if triple is not None:
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
@@ -100,6 +125,8 @@ def target_machine(triple: str | None = None, level: int = 2, *, near: bool = Fa
 
 def compile_ir(text: str, machine: llvm.TargetMachine) -> bytes:
     """An object file from LLVM IR."""
+    import llvmlite.binding as llvm
+
     module = llvm.parse_assembly(f'target triple = "{machine.triple}"\n{text}')
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
     passes = llvm.create_new_module_pass_manager()
@@ -111,14 +138,29 @@ def compile_ir(text: str, machine: llvm.TargetMachine) -> bytes:
 
 
 class NativeCode:
-    """A loaded object file."""
+    """A loaded object file. LLVM's linker, where it is needed, is told of ``machine`` (default: the host)."""
 
-    def __init__(self, contents: bytes, machine: llvm.TargetMachine) -> None:
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self.add(contents)
+    def __init__(self, contents: bytes, machine: llvm.TargetMachine | None = None) -> None:
+        self._objects: list[LinkedObject] = []
+        self._symbols: dict[str, int] = {}
+        self._engine: llvm.ExecutionEngine | None = None
+        try:
+            self.add(contents)
+        except LinkError:
+            # another host: LLVM's linker knows it
+            import llvmlite.binding as llvm
+
+            machine = machine or target_machine()
+            self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+            self.add(contents)
 
     def add(self, contents: bytes) -> None:
         """Load another object file, whose references to symbols of those before are resolved."""
+        if self._engine is None:
+            linked = LinkedObject(contents, self._symbols)
+            self._objects.append(linked)
+            self._symbols |= linked.symbols
+            return
         with tempfile.NamedTemporaryFile(suffix=".o") as file:
             file.write(contents)
             file.flush()
@@ -127,7 +169,9 @@ class NativeCode:
 
     def address(self, name: str) -> int:
         """The host address of a function or constant; LookupError when there is none."""
-        address = self._engine.get_function_address(name) or self._engine.get_global_value_address(name)
+        address = self._symbols.get(name, 0)
+        if self._engine is not None:
+            address = self._engine.get_function_address(name) or self._engine.get_global_value_address(name)
         if not address:
             raise LookupError(f"the object has no symbol {name!r}")
         return int(address)
@@ -148,7 +192,6 @@ def stderr_progress(text: str) -> None:
 
 def load_interpreter(progress: Progress = stderr_progress) -> NativeCode:
     """The interpreter's code: from the cache, or compiled (some seconds) and put there."""
-    machine = target_machine()
     path = cache_folder() / f"interpreter-{source_digest()[:32]}.o"
     contents = read_cached(path)
     if contents is None:
@@ -161,7 +204,7 @@ def load_interpreter(progress: Progress = stderr_progress) -> NativeCode:
             lambda done, total: progress(f"dbgemu: building the interpreter: handler {done} of {total}")
         )
         progress("dbgemu: building the interpreter: compiling (once for this version and host)")
-        contents = compile_ir(text, machine)
+        contents = compile_ir(text, target_machine())
         write_cached(path, contents)
         progress(f"dbgemu: interpreter built in {time.monotonic() - started:.1f} s\n")
-    return NativeCode(contents, machine)
+    return NativeCode(contents)

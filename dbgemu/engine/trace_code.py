@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 
-import llvmlite.binding as llvm
-
 from dbgemu.engine.native import (
     NativeCode,
     cache_folder,
@@ -16,8 +14,11 @@ from dbgemu.engine.native import (
 )
 
 
-def _compile(text: str, machine: llvm.TargetMachine) -> bytes:
+def _compile(text: str) -> bytes:
     """An object file, with all of LLVM's usual optimizations: there is little code, and all of it is hot."""
+    import llvmlite.binding as llvm  # to load what was compiled takes none of it
+
+    machine = target_machine()
     module = llvm.parse_assembly(f'target triple = "{machine.triple}"\n{text}')
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
     builder.getModulePassManager().run(module, builder)
@@ -27,7 +28,6 @@ def _compile(text: str, machine: llvm.TargetMachine) -> bytes:
 @cache
 def load_trace_code() -> NativeCode:
     """The functions that record, replay and search blocks: cached on disk, or compiled."""
-    machine = target_machine()
     path = cache_folder() / f"trace-{source_digest()[:32]}.o"
     contents = read_cached(path)
     if contents is None:
@@ -37,6 +37,6 @@ def load_trace_code() -> NativeCode:
         from dbgemu.engine.trace_transitions import emit_transitions
 
         text = "\n".join([DECLARATIONS, *emit_recording(), *emit_replay(), *emit_transitions()])
-        contents = _compile(text, machine)
+        contents = _compile(text)
         write_cached(path, contents)
-    return NativeCode(contents, machine)
+    return NativeCode(contents)

@@ -13,6 +13,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 from dbgemu.engine.native import cache_folder, source_digest
@@ -32,29 +33,30 @@ def default_path() -> Path:
 
 
 class RegionCache:
-    """The regions in a file; :meth:`add` appends to it."""
+    """The regions in a file, which is read when the first is looked for; :meth:`add` appends to it."""
 
     def __init__(self, path: Path, largest: int = LARGEST) -> None:
         self._path = path
         self._largest = largest
-        self._records: dict[int, list[int]] = {}
         self._content = b""
         self.hits = 0
-        self._load()
 
     def __len__(self) -> int:
         return sum(len(records) for records in self._records.values())
 
     @property
     def size(self) -> int:
-        """Bytes of the file when it was read."""
+        """Bytes of the file that were read."""
         return len(self._content)
 
-    def _load(self) -> None:
+    @cached_property
+    def _records(self) -> dict[int, list[int]]:
+        """Where the records are in the file, by their word."""
+        records: dict[int, list[int]] = {}
         try:
             self._content = self._path.read_bytes()
         except OSError:
-            return
+            return records
         place, content = 0, self._content
         while place + _HEADER.size <= len(content):
             magic, length, word, *_ = _HEADER.unpack_from(content, place)
@@ -65,8 +67,9 @@ class RegionCache:
                 if place < 0:
                     break
                 continue
-            self._records.setdefault(word, []).append(place)
+            records.setdefault(word, []).append(place)
             place = end
+        return records
 
     def __contains__(self, word: int) -> bool:
         return word in self._records
