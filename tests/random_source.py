@@ -2,12 +2,17 @@
 
 r8 is a pseudo-random number, r9 the data's address, r10 that of words to store into the code, r11 the
 device's, r12 the code's. Programs change r0 to r7, at times their own code.
+
+Programs that go through Unicorn as well have no device, no code that changes without a jump behind it, no
+unaligned words, no faults, and read of the status registers only what ARMv4T has.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+
+from dbgemu.target.arm.state import Mode
 
 _CONDITIONS = ("eq", "ne", "cs", "cc", "mi", "pl", "vs", "vc", "hi", "ls", "ge", "lt", "gt", "le")
 _OPERATIONS = ("and", "eor", "sub", "rsb", "add", "adc", "sbc", "rsc", "orr", "bic")
@@ -22,10 +27,13 @@ Kind = Callable[[], str]
 
 
 class Writer:
-    """Writes one program."""
+    """Writes one program, with ``mode`` one for Unicorn that is executed in that mode."""
 
-    def __init__(self, random_: random.Random) -> None:
+    def __init__(self, random_: random.Random, mode: Mode | None = None) -> None:
         self.random = random_
+        self.comparable = mode is not None
+        #: User and System mode have no SPSR
+        self.saves_status = mode not in (Mode.USR, Mode.SYS)
         self.blocks = random_.randrange(4, 12)
         self.functions = random_.randrange(1, 4)
         #: whether the code at t0 is Thumb
@@ -36,6 +44,9 @@ class Writer:
             self.half: 6, self.anywhere: 6, self.block: 6, self.into_code: 4, self.device: 3,
             self.system: 5, self.user: 2, self.from_code: 2, self.below: 2, self.undefined: 1,
         }  # fmt: skip
+        if self.comparable:
+            del self._kinds[self.device], self._kinds[self.into_code]
+            self._kinds |= {self.system: 2, self.status: 3, self.into_next: 4}
         self._ends: dict[Kind, int] = {
             self.conditional: 20, self.by_chance: 32, self.call: 14, self.leaf: 10, self.computed: 8,
             self.exchange: 8, self.jump: 8,
@@ -65,6 +76,8 @@ class Writer:
         lines = []
         for block in range(self.blocks):
             lines += [f"b{block}:", _STIR]
+            if self.comparable:
+                lines.append(f"p{block}: {self.compute()}")
             lines += [self._pick(self._kinds) for _ in range(some(1, 9))]
             lines.append(self._pick(self._ends))
         lines.append("b b0")
@@ -170,6 +183,8 @@ class Writer:
         """A word or byte of the data, aligned or not."""
         name = self._one_of("ldr", "str", "ldrb", "strb")
         offset = self.random.randrange(0x1000) & self.random.choice([-4] * 9 + [-1])
+        if self.comparable and not name.endswith("b"):
+            offset &= -4
         return f"{name}{self._condition()} {self.low()}, [r9, #{offset}]"
 
     def half(self) -> str:
@@ -195,6 +210,13 @@ class Writer:
         word, place = 4 * self.random.randrange(32), 4 * self.random.randrange(80)
         return f"ldr r6, [r10, #{word}]\ntst r8, #0x700\nstreq r6, [r12, #{place}]"
 
+    def into_next(self) -> str:
+        """As :meth:`into_code`, but into what is there for it, with a jump behind it."""
+        word, place = 4 * self.random.randrange(32), self.random.randrange(self.blocks)
+        return (
+            f"ldr r6, [r10, #{word}]\nadr r7, p{place}\ntst r8, #0x700\nstreq r6, [r7]\nmov r7, #3\nb 1f\n1:"
+        )
+
     def device(self) -> str:
         """The device."""
         name = self._one_of("ldr", "str", "ldrb", "ldrh")
@@ -202,7 +224,7 @@ class Writer:
 
     def system(self) -> str:
         """What is not for every mode, or changes much."""
-        return self._one_of(
+        choices = (
             f"swp {self.low()}, r7, [r9]",
             f"mrs {self.low()}, cpsr",
             f"mrs {self.low()}, spsr",
@@ -212,6 +234,20 @@ class Writer:
             f"msr spsr_f, {self.low()}",
             "mcr p15, 0, r6, c8, c7, 0",
             "mcr p15, 0, r6, c7, c5, 0",
+        )
+        if self.comparable:
+            # these are for status()
+            choices = tuple(choice for choice in choices if "mrs" not in choice and "spsr" not in choice)
+        return self._one_of(*choices)
+
+    def status(self) -> str:
+        """A status register; of what is read, only what ARMv4T has."""
+        a = self.low()
+        name = self._one_of("cpsr", "spsr") if self.saves_status else "cpsr"
+        return self._one_of(
+            f"mrs {a}, {name}\nbic {a}, {a}, #0x0f000000",
+            f"msr {name}_f, {a}",
+            "mrs r6, cpsr\nbic r6, r6, #0x0f000000\neor r6, r6, #0x80\nmsr cpsr_c, r6",
         )
 
     def user(self) -> str:
