@@ -8,7 +8,19 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import conditions, engine_speed, gdb_server, linux_boot, mmio, start_up, tracing, translator
+from benchmarks import (
+    boot_parts,
+    conditions,
+    engine_speed,
+    gdb_server,
+    linux_boot,
+    memory,
+    mmio,
+    start_up,
+    tracing,
+    translator,
+    warm_start,
+)
 from benchmarks.harness import Settings, split_command
 from benchmarks.report import BenchmarkError, Figure, as_json, environment, table
 
@@ -21,6 +33,9 @@ GROUPS: dict[str, tuple[Callable[[Settings], list[Figure]], str]] = {
     "conditions": (conditions.measure, "false breakpoint conditions through gdb, against QEMU"),
     "tracing": (tracing.measure, "what recording executed blocks and device accesses costs, against QEMU"),
     "translator": (translator.measure, "translated code: against QEMU, and the Linux guest's user space"),
+    "boot-parts": (boot_parts.measure, "where the Linux boot's time goes, by tier, devices and translation"),
+    "memory": (memory.measure, "what the translator takes of memory while Linux boots"),
+    "warm-start": (warm_start.measure, "what the translator adds to a start, with a full cache too"),
     "boot": (linux_boot.measure_boot, "the Linux guest to its prompt, then idle"),
     "devices": (linux_boot.measure_devices, "the same boot with every device access counted"),
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness import ROOT, Settings
-from benchmarks.processes import emulator
+from benchmarks.processes import EmulatorProcess, emulator
 from benchmarks.report import Aim, BenchmarkError, Figure
 from benchmarks.start_up import warm_up
 from dbgemu.engine.native import load_interpreter
@@ -48,20 +48,32 @@ def find_guest(settings: Settings) -> Guest:
     return Guest(kernel, initrd, command_line)
 
 
+def boot_options(guest: Guest) -> list[str]:
+    """The options that boot it, always at the same moment."""
+    files = ("-kernel", str(guest.kernel), "-initrd", str(guest.initrd), "-append", guest.command_line)
+    return [*files, "-rtc", f"base={RTC_BASE}", "-nographic"]
+
+
+def boot_command(settings: Settings, guest: Guest) -> list[str]:
+    """What boots it."""
+    return [*settings.command, *boot_options(guest)]
+
+
+def wait_for_prompt(process: EmulatorProcess) -> float:
+    """Wait for the prompt; the time (s) since exec."""
+    return process.wait_for(PROMPT, _LONGEST)
+
+
 def measure_boot(settings: Settings) -> list[Figure]:
     """Wall time from exec to the prompt through the command line, and the idle guest's CPU use."""
     guest = find_guest(settings)
     warm_up(settings)
-    command = [
-        *settings.command,
-        *("-kernel", str(guest.kernel), "-initrd", str(guest.initrd), "-append", guest.command_line),
-        *("-rtc", f"base={RTC_BASE}", "-nographic"),
-    ]
+    command = boot_command(settings, guest)
     seconds, cpu, idle = [], [], []
     for number in range(settings.runs):
         settings.progress(f"Linux guest: run {number + 1} of {settings.runs}")
         with emulator(command, settings.environment()) as process:
-            seconds.append(process.wait_for(PROMPT, _LONGEST))
+            seconds.append(wait_for_prompt(process))
             cpu.append(process.cpu_seconds())
             time.sleep(_SETTLE_SECONDS)
             before, started = process.cpu_seconds(), time.perf_counter()

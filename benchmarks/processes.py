@@ -13,6 +13,28 @@ from pathlib import Path
 
 from benchmarks.report import BenchmarkError
 
+#: the program of the translator's processes
+_WORKER = "dbgemu.engine.translator.worker"
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used, all its threads. OSError when it has ended."""
+    # proc(5): the name in parentheses may hold spaces; utime and stime are fields 14 and 15
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def workers(pid: int) -> dict[str, int]:
+    """The translator's processes that the emulator ``pid`` has started: what they do, and their numbers."""
+    found = {}
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in path.read_text().split():
+                words = Path(f"/proc/{child}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+                if _WORKER in words:
+                    found[words[words.index(_WORKER) + 1]] = int(child)
+    return found
+
 
 class EmulatorProcess:
     """A process of ours. ``started`` is the host's time (s, perf_counter) right before exec.
@@ -70,9 +92,12 @@ class EmulatorProcess:
 
     def cpu_seconds(self) -> float:
         """CPU time that the process has used, all its threads."""
-        # proc(5): the name in parentheses may hold spaces; utime and stime are fields 14 and 15
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self._process.pid)
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
 
     def type(self, text: bytes) -> None:
         """Type ``text`` on the guest's serial port."""

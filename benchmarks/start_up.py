@@ -35,11 +35,16 @@ def warm_up(settings: Settings) -> None:
 
 
 def _own_command(settings: Settings, folder: Path, *, elf: bool = False) -> list[str]:
+    return [*settings.command, *hello_options(folder, elf=elf)]
+
+
+def hello_options(folder: Path, *, elf: bool = False) -> list[str]:
+    """What has dbgemu run :func:`hello`, whose file is put into ``folder``."""
     base = 0x30008000  # where dbgemu puts a raw image, too
     code = hello(base, _UTXH0)
     image = folder / ("mini2440.elf" if elf else "mini2440.bin")
     image.write_bytes(make_elf({base: code}, base) if elf else code)
-    return [*settings.command, "-kernel", str(image), "-nographic"]
+    return ["-kernel", str(image), "-nographic"]
 
 
 def _qemu_command(folder: Path) -> list[str]:
