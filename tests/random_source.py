@@ -49,7 +49,7 @@ class Writer:
             self._kinds |= {self.system: 2, self.status: 3, self.into_next: 4}
         self._ends: dict[Kind, int] = {
             self.conditional: 20, self.by_chance: 32, self.call: 14, self.leaf: 10, self.computed: 8,
-            self.exchange: 8, self.jump: 8,
+            self.exchange: 8, self.jump: 8, self.recursive: 8,
         }  # fmt: skip
         self._thumb_kinds: dict[Kind, int] = {
             self.thumb_operation: 40, self.thumb_immediate: 20, self.thumb_shift: 10,
@@ -85,6 +85,9 @@ class Writer:
             lines += [f"f{function}:", "stmfd sp!, {r4, r5, lr}"]
             lines += [self._pick(self._kinds) for _ in range(some(1, 6))]
             lines.append(self._one_of("ldmfd sp!, {r4, r5, pc}", "ldmfd sp!, {r4, r5, lr}\nbx lr"))
+        lines += ["again:", "stmfd sp!, {r4, r5, lr}", self.compute(), "ldr r4, [sp]", "movs r4, r4, lsr #1"]
+        lines += ["blne again", self.compute(), "ldr r4, [sp]", "movs r4, r4, lsr #1", "blcs again"]
+        lines.append(self._one_of("ldmfd sp!, {r4, r5, pc}", "ldmfd sp!, {r4, r5, lr}\nmov pc, lr"))
         lines += ["literal: .word 5", "leaf:", self.compute(), self.compute(), "mov pc, lr", "table:"]
         lines += [f".word {self._target()}" for _ in range(4)]
         if not self.thumb:
@@ -114,6 +117,10 @@ class Writer:
     def call(self) -> str:
         """A call."""
         return f"bl f{self.random.randrange(self.functions)}"
+
+    def recursive(self) -> str:
+        """A call of what calls itself, some times."""
+        return "and r4, r8, #15\nbl again"
 
     def leaf(self) -> str:
         """A call of what saves nothing."""

@@ -19,6 +19,7 @@ from dbgemu.engine.layout import (
     PAGE_WRITABLE,
     PHYSICAL_PAGE_BITS,
     THUMB_KEYS,
+    UNCHECKED,
     handler_table,
     uniform_table,
 )
@@ -69,7 +70,6 @@ _TLB_BYTES = 4 * (
 
 #: a limit that every count has come to; generated code subtracts counts from it, which must not wrap
 _AT_ONCE = 0
-
 
 #: (base, bytes) of all of physical memory
 EVERYWHERE = ((0, 1 << 32),)
@@ -202,7 +202,8 @@ class Cpu(CpuRegisters):
         while True:
             if translation is not None:
                 translation.attend()
-            longs[self._limit] = longs[self._fast_limit] = self._wanted_limit
+            longs[self._limit] = self._wanted_limit
+            longs[self._fast_limit] = self._wanted_limit - UNCHECKED
             self._run(self._state_address)
             if self._error is not None:
                 error, self._error = self._error, None
@@ -230,7 +231,8 @@ class Cpu(CpuRegisters):
     @limit.setter
     def limit(self, value: int) -> None:
         self._wanted_limit = value
-        self._longs[self._limit] = self._longs[self._fast_limit] = value
+        self._longs[self._limit] = value
+        self._longs[self._fast_limit] = value - UNCHECKED
 
     def request_exit(self) -> None:
         """Make :meth:`run` return soon; from any thread."""

@@ -15,6 +15,7 @@ from dbgemu.engine.layout import (
     JUMP_ENTRY_SIZE,
     JUMP_SLOTS,
     JUMP_WAYS,
+    UNCHECKED,
 )
 from dbgemu.engine.routines import CONVENTION, PASSED, RoutineCore
 from dbgemu.target.arm.state import FETCH_TLB_ENTRIES, PAGE_BITS, T
@@ -145,5 +146,5 @@ def emit_hot(core: RoutineCore, thumb: bool) -> None:
             # the run ends at the next block, as if its budget did
             count = core.get64("count")
             core.set64("limit", count)
-            core.set64("fast_limit", count)
+            core.set64("fast_limit", count - UNCHECKED)
     _begin(core, pc, thumb, "interpret")

@@ -28,6 +28,9 @@ JUMP_SLOTS = 1 << 16
 JUMP_WAYS = 4
 #: A bit of the words by which translated code is known (address, bit 0: Thumb): this code records its blocks
 TRACED_WORD = 1 << 32
+#: The most instructions that translated code executes before it compares the count with ``fast_limit`` again,
+#: which is that much less than ``limit``
+UNCHECKED = 256
 # How often blocks are entered that are not translated, by a hash of their address
 HOT_COUNTERS = 1 << 14
 

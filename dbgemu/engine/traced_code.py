@@ -14,7 +14,6 @@ from __future__ import annotations
 from dbgemu.engine.ir import LIKELY, EmittingCore
 from dbgemu.engine.routines import CONVENTION, PASSED, RoutineCore
 from dbgemu.engine.trace_ring import MULTIPLIER, PATH_BITS, PATH_SHIFT, TRANSFER_CONVENTION, TraceRing
-from dbgemu.engine.translator.regions import MOST_INSTRUCTIONS
 from dbgemu.target.arm.value import Value
 
 #: where code that records goes on, for where other code does
@@ -70,7 +69,7 @@ def emit_go_traced(core: RoutineCore, thumb: bool) -> None:
     pc, count = Value(core, "%pc"), core.get64("count")
     suffix = "thumb" if thumb else "arm"
     # where a region would leave at once, tier 0 is to stop in front of a block that is not recorded yet
-    for _ in core.when(core.get64("fast_limit").slt(count + MOST_INSTRUCTIONS)):
+    for _ in core.when(core.get64("fast_limit").slt(count)):
         core.line(f"musttail call {CONVENTION} void @missed_{suffix}({PASSED}, i32 {pc})")
         core.end("ret void")
     ring = core.get_pointer("trace_predicted")

@@ -72,7 +72,7 @@ class Assembly:
         starts = []
         for pc in self._region.entries:
             starts.append(len(self._code))
-            self._piece("entry", pc, self._region.distances[pc])
+            self._piece("entry", pc)
             self._jump(pc)
         for place, target, labels in self._jumps:
             struct.pack_into("<i", self._code, place, labels[target] - place - 4)
@@ -88,7 +88,7 @@ class Assembly:
     def _block(self, block: Block, following: int | None) -> None:
         self._labels[block.pc] = len(self._code)
         if block.pc in self._region.headers:
-            self._piece("loop", block.pc, self._region.distances[block.pc])
+            self._piece("loop", block.pc)
             self._inner[block.pc] = len(self._code)
         found, literal = self._found, self.literal
         for done, instruction in enumerate(block.instructions):
@@ -144,7 +144,7 @@ class Assembly:
         recorded = region.traced and jumps and target != instruction.pc + instruction.size
         loops = recorded and target in region.headers
         if loops:
-            self._piece("loop", target, region.distances[target])
+            self._piece("loop", target)
         if recorded:
             self._piece("record", target)
         self._jump(target, inner=loops)
@@ -161,7 +161,8 @@ def make_from_stencils(requests: list[Request], stores: StencilStores) -> Batch:
     started = time.perf_counter()
     made = []
     for request in requests:
-        region = find(request)
+        # its returns go through the jump cache anyway
+        region = find(request, inner=False)
         if region is None:
             continue
         stencils = stores.of(region.traced)

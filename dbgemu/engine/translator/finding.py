@@ -8,11 +8,11 @@ from dbgemu.engine.translator.requests import Made, Request
 from dbgemu.target.arm.state import PAGE_SIZE
 
 
-def find(request: Request) -> Region | None:
-    """The region to make."""
+def find(request: Request, *, inner: bool = True) -> Region | None:
+    """The region to make; ``inner``: with the functions that it calls, if it is small."""
     word, known, few = request.word, request.known, request.few
     pc, thumb = word & 0xFFFFFFFE, bool(word & 1)
-    region = find_region(pc, thumb, request.fetch, request.was_taken, known=known, few=few)
+    region = find_region(pc, thumb, request.fetch, request.was_taken, known=known, few=few, inner=inner)
     if region is not None:
         region.traced = bool(word & TRACED_WORD)
     return region

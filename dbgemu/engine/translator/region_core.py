@@ -9,12 +9,15 @@ of a pointer in the state, so that the machine code refers to nothing outside.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import reduce
 
 from dbgemu.engine.ir import LIKELY, UNLIKELY
+from dbgemu.engine.layout import UNCHECKED
 from dbgemu.engine.routines import CONVENTION
 from dbgemu.engine.traced_code import TRACED_WAYS, emit_jump
 from dbgemu.engine.translator.decoding import Flow, Instruction
-from dbgemu.engine.translator.regions import Block, Region
+from dbgemu.engine.translator.flags import Flags, Knowledge
+from dbgemu.engine.translator.regions import MOST_INSTRUCTIONS, Block, Region
 from dbgemu.engine.translator.translating_core import TranslatingCore
 from dbgemu.target.arm.core import Fields
 from dbgemu.target.arm.semantics.conditions import ALWAYS, condition_holds
@@ -27,10 +30,10 @@ from dbgemu.target.arm.state import (
 from dbgemu.target.arm.value import Value
 
 REGION_PARAMETERS = "ptr noalias %s, ptr %pages, ptr %u1, i64 %entry, ptr %u2, i32 %u3"
+#: turns of a loop of one block that are emitted one after the other, at most
+_MOST_TURNS = 4
 _FLAGS = ("n", "z", "c", "v")
 _TO_STATUS = ("move_register_to_status", "move_immediate_to_status")
-#: conditions that a compare decides by one comparison of its operands, for the even code of each pair
-_BY_COMPARE = {0: "eq", 2: "uge", 8: "ugt", 10: "sge", 12: "sgt"}
 
 
 class RegionCore(TranslatingCore):
@@ -44,11 +47,20 @@ class RegionCore(TranslatingCore):
         self._written: set[str] = set()
         #: what is known of a register or flag in the block at hand
         self._values: dict[str, Value] = {}
-        #: operands of the compare or subtraction that made the flags
-        self._compared: tuple[Value, Value] | None = None
-        self._pending: tuple[Value, Value] | None = None
-        self._no_borrow: dict[str, tuple[Value, Value]] = {}
+        self._flags = Flags(self, self._used)
+        #: by block: what is known of the flags where each of its predecessors goes on there, None: an entry
+        self._arrivals: dict[int, dict[int | None, Knowledge]] = {}
+        self._predecessors: dict[int, set[int | None]] = {pc: {None} for pc in region.entries}
+        for pc in region.entries:
+            self._arrivals[pc] = {None: Flags.at_entry()}
+        for block in region.blocks.values():
+            for way in block.successors:
+                self._predecessors.setdefault(way, set()).add(block.pc)
         self._instruction: Instruction
+        self._block_at_hand: Block
+        #: of a block that is a loop, and emitted several times: the label of the next time
+        self._following_turn: str | None = None
+        self._known_at_turn = Knowledge()
         #: of a region that records its blocks: addresses that it jumps to
         self._jumped_to: set[int] = set()
         self._before: int = 0
@@ -63,6 +75,9 @@ class RegionCore(TranslatingCore):
             self._block(blocks[pc])
         for pc in sorted(self._jumped_to):
             self._recorded_jump(pc)
+        self._flags.emit_exits()
+        if self._flags.written:
+            self._written.update(f"f{flag}" for flag in _FLAGS)
         body = self.lines
         self.lines = []
         self.ended = False
@@ -83,6 +98,7 @@ class RegionCore(TranslatingCore):
         for name in sorted(self._used | self._written):
             self.allocas.append(f"  %{name} = alloca i32")
             self.line(f"store i32 {super().get(*_field(name))}, ptr %{name}")
+        self._flags.emit_entry()
         self.allocas += ["  %count = alloca i64", "  %xcount = alloca i64"]
         self.allocas += ["  %xpc = alloca i32", "  %xway = alloca i64"]
         self.line(f"store i64 {self.get64('count')}, ptr %count")
@@ -93,7 +109,7 @@ class RegionCore(TranslatingCore):
         for pc, label in zip(entries, labels, strict=True):
             if pc not in self.region.headers:
                 self.label(label)
-                self._check_budget(pc)
+                self._check_budget(pc, self._counted())
                 self.end(f"br label %B{pc:x}")
 
     def _entry_label(self, pc: int) -> str:
@@ -116,37 +132,48 @@ class RegionCore(TranslatingCore):
     def _here(self) -> int:
         return self._instruction.pc
 
+    def _counted(self) -> Value:
+        return self.op("load i64, ptr %count", 64)
+
     def _leave(self, way: str, pc: Value | int, executed: Value | int) -> None:
-        count = self.op("load i64, ptr %count", 64) + executed
+        count = self._counted() + executed
         if self.region.traced:
             way = TRACED_WAYS.get(way, way)
         self.line(f"store i64 {count}, ptr %xcount")
         self.line(f"store i32 {pc}, ptr %xpc")
         self.line(f"store i64 {offset(way)}, ptr %xway")
-        self.end("br label %exit")
-
-    def _check_budget(self, pc: int) -> None:
-        """Leave to tier 0 where the budget may end before it is looked at again."""
-        count = self.op("load i64, ptr %count", 64)
-        limit = self.op(f"load volatile i64, ptr {self.address_of('fast_limit')}", 64)
-        enough = ~limit.slt(count + self.region.distances[pc])
-        near, go = self.name("L"), self.name("L")
-        self.end(f"br i1 {enough}, label %{go}, label %{near}, {LIKELY}")
-        self.label(near)
-        self._leave(f"interpret_{self._suffix}", pc, 0)
-        self.label(go)
+        self.end(f"br label %{self._flags.exit_label()}")
 
     # -- blocks ------------------------------------------------------------------------------
 
     def _block(self, block: Block) -> None:
-        self._values.clear()
-        self._compared = self._pending = None
+        self._block_at_hand = block
+        arrivals = self._arrivals.get(block.pc, {})
+        complete = arrivals.keys() == self._predecessors[block.pc]
+        self._flags.known = reduce(Knowledge.common, arrivals.values()) if complete else Knowledge()
         self.ended = True  # nothing falls into a block: each is branched to
         self.label(f"B{block.pc:x}")
         if block.pc in self.region.headers:
-            self._check_budget(block.pc)
+            self._check_budget(block.pc, self._counted())
             if self.region.traced:
                 self.label(f"N{block.pc:x}")
+        turns = self._turns(block)
+        for turn in range(turns):
+            self._following_turn = f"B{block.pc:x}.{turn + 1}" if turn + 1 < turns else None
+            self._body(block)
+            if self._following_turn is not None:
+                self.ended = True
+                self.label(self._following_turn)
+                self._flags.known = self._known_at_turn
+
+    def _turns(self, block: Block) -> int:
+        """How many turns of the loop that a block alone may be are emitted one after the other."""
+        if block.pc not in block.successors or self.region.traced:
+            return 1
+        return 1 + min(_MOST_TURNS - 1, (UNCHECKED - MOST_INSTRUCTIONS) // len(block))
+
+    def _body(self, block: Block) -> None:
+        self._values.clear()
         for place, instruction in enumerate(block.instructions):
             self._instruction = instruction
             self.pattern = instruction.pattern
@@ -175,13 +202,8 @@ class RegionCore(TranslatingCore):
                 instruction.pattern.run(self)
 
     def _holds(self, code: int) -> Value:
-        compared = self._compared
-        predicate = _BY_COMPARE.get(code & ~1)
-        if code >= ALWAYS or compared is None or predicate is None:
-            return condition_holds(self, code)
-        a, b = compared
-        holds = self.op(f"icmp {predicate} i32 {a}, {b}", 1)
-        return ~holds if code & 1 else holds
+        holds = self._flags.compared(code) if code < ALWAYS else None
+        return condition_holds(self, code) if holds is None else holds
 
     def _go(self, target: int, settle: int = 1) -> None:
         """Go on at ``target``, in the same instruction set; the block's instructions are counted here."""
@@ -201,9 +223,15 @@ class RegionCore(TranslatingCore):
             self.label(leave)
             self._leave(f"go_{self._suffix}", target, executed)
             self.label(go)
-        count = self.op("load i64, ptr %count", 64)
+        arrivals, known = self._arrivals.setdefault(target, {}), self._flags.known
+        before = arrivals.get(self._block_at_hand.pc, known)
+        arrivals[self._block_at_hand.pc] = known.common(before)
+        count = self._counted()
         self.line(f"store i64 {count + executed}, ptr %count")
-        if self.region.traced and settle and target != self._instruction.pc + self.instruction_size:
+        if target == self._block_at_hand.pc and self._following_turn is not None:
+            self._known_at_turn = self._flags.known.copy()
+            self.end(f"br label %{self._following_turn}")
+        elif self.region.traced and settle and target != self._instruction.pc + self.instruction_size:
             self._jumped_to.add(target)
             self.end(f"br label %J{target:x}")
         else:
@@ -212,10 +240,11 @@ class RegionCore(TranslatingCore):
     def _recorded_jump(self, pc: int) -> None:
         """The way of jumps to the block at ``pc``: recorded where that is sure to be executed next."""
         self.ended = True
+        self._flags.known = Knowledge()
         self.label(f"J{pc:x}")
         if pc in self.region.headers:
-            self._check_budget(pc)
-        count = self.op("load i64, ptr %count", 64)
+            self._check_budget(pc, self._counted())
+        count = self._counted()
         emit_jump(self, "%ring", self.const(pc | int(self.thumb)), count)
         self.end(f"br label %{'N' if pc in self.region.headers else 'B'}{pc:x}")
 
@@ -230,7 +259,7 @@ class RegionCore(TranslatingCore):
         if condition.constant is not None:
             yield from super().when(condition)
             return
-        before, compared = dict(self._values), self._compared
+        before, flags = dict(self._values), self._flags.known.copy()
         then, after = self.name("L"), self.name("L")
         self.end(f"br i1 {condition}, label %{then}, label %{after}")
         self.label(then)
@@ -238,16 +267,16 @@ class RegionCore(TranslatingCore):
         left = self.ended
         self.label(after)
         if left:
-            self._values, self._compared = before, compared
+            self._values, self._flags.known = before, flags
             return
         inside = self._values
         self._values = {name: value for name, value in before.items() if inside.get(name) is value}
-        if self._compared is not compared:
-            self._compared = None
-        self._pending = None
+        self._flags.known = flags.common(self._flags.known)
 
     def get(self, field: str, index: Value | int | None = None) -> Value:
         """Registers and flags are local, all else is in the state."""
+        if field in _FLAGS:
+            return self._flags.get(field)
         name = self._local(field, index)
         if name is None:
             return super().get(field, index)
@@ -261,6 +290,9 @@ class RegionCore(TranslatingCore):
 
     def set(self, field: str, value: Value, index: Value | int | None = None) -> None:
         """As :meth:`get`."""
+        if field in _FLAGS:
+            self._flags.set(field, value)
+            return
         name = self._local(field, index)
         if name is None:
             super().set(field, value, index)
@@ -269,37 +301,28 @@ class RegionCore(TranslatingCore):
             self._r15_loaded = True
             self._values[name] = value
             return
-        if field in _FLAGS:
-            self._compared = None
         self._written.add(name)
         self._values[name] = value
         self.line(f"store i32 {value}, ptr %{name}")
 
     def _local(self, field: str, index: Value | int | None) -> str | None:
-        if field == "r":
-            number = index.constant if isinstance(index, Value) else index
-            assert number is not None, "every register number is known in translated code"
-            return f"r{number}"
-        return f"f{field}" if field in _FLAGS else None
+        if field != "r":
+            return None
+        number = index.constant if isinstance(index, Value) else index
+        assert number is not None, "every register number is known in translated code"
+        return f"r{number}"
 
-    # a subtraction tells itself by its flags, in the order in which its semantics set them
+    def set_nz(self, result: Value) -> None:
+        """What flags follow from is kept, also in the following."""
+        self._flags.set_nz(result)
 
-    def compare(self, predicate: str, a: Value, b: Value) -> Value:
-        """Remember which values are the carries of subtractions."""
-        result = super().compare(predicate, a, b)
-        if predicate == "uge":
-            self._no_borrow[str(result)] = (a, b)
-        return result
+    def set_difference_flags(self, a: Value, b: Value, result: Value) -> None:
+        """As :meth:`set_nz`."""
+        self._flags.set_difference(a, b, result)
 
-    def set_carry(self, value: Value) -> None:
-        """The C flag."""
-        super().set_carry(value)
-        self._pending = self._no_borrow.get(str(value))
-
-    def set_overflow(self, bit31: Value) -> None:
-        """The V flag, the last that a subtraction sets."""
-        super().set_overflow(bit31)
-        self._compared, self._pending = self._pending, None
+    def set_sum_flags(self, a: Value, b: Value, result: Value) -> None:
+        """As :meth:`set_nz`."""
+        self._flags.set_sum(a, b, result)
 
     # -- control -----------------------------------------------------------------------------
 
@@ -309,7 +332,21 @@ class RegionCore(TranslatingCore):
         if aligned.constant is not None and aligned.constant == self._instruction.target:
             self._go(aligned.constant)
         else:
+            self._return(aligned, 0)
             self._leave(f"go_{self._suffix}", aligned, self._before + 1)
+
+    def jump_any(self, address: Value) -> None:
+        """As everywhere; a function that the region calls itself may return within it."""
+        self._return(address, int(self.thumb))
+        super().jump_any(address)
+
+    def _return(self, address: Value, thumb: int) -> None:
+        for pc in self._block_at_hand.returns:
+            back, other = self.name("L"), self.name("L")
+            self.end(f"br i1 {address.eq(pc | thumb)}, label %{back}, label %{other}")
+            self.label(back)
+            self._go(pc)
+            self.label(other)
 
     # -- memory ------------------------------------------------------------------------------
 

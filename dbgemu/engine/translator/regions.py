@@ -15,6 +15,10 @@ from dbgemu.target.arm.state import PAGE_SIZE
 
 #: instructions of a region at most
 MOST_INSTRUCTIONS = 200
+#: instructions that a region has at most when it takes in what it calls
+_MOST_CALLING = 100
+#: calls in a region whose returns are compared with each other, at most
+_MOST_RETURNS = 4
 #: what is not in the code that was handed over
 Fetch = Callable[[int, int], int | None]
 
@@ -29,6 +33,8 @@ class Block:
     following: int | None = None
     #: addresses in the region that this block may go on at
     successors: tuple[int, ...] = ()
+    #: those of them that are behind calls, from which its last instruction may return
+    returns: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.instructions)
@@ -44,8 +50,6 @@ class Region:
     entries: list[int]
     #: blocks at which loops are closed: they look at the budget
     headers: set[int]
-    #: by entry or header: the most instructions until the budget is looked at again
-    distances: dict[int, int]
     fetch: Fetch
     #: addresses of words in the code that were taken for constants
     literals: set[int] = field(default_factory=set)
@@ -93,20 +97,24 @@ def find_region(
     most: int = MOST_INSTRUCTIONS,
     known: frozenset[int] = frozenset(),
     few: int = 1,
+    *,
+    inner: bool = True,
 ) -> Region | None:
     """The region of the block at ``pc``; None where tier 0 has to execute its first instruction.
 
     ``fetch(address, size)`` gives code or None; ``taken`` tells whether a jump to an address was seen.
     Where another region begins, by ``known``, this one ends, unless it has less than ``few`` instructions.
+    With ``inner``, functions that are called are part of it, as long as it is small.
     """
 
     def fetch_new(address: int, size: int) -> int | None:
-        if address in known and address != pc and len(found.instructions) >= few:
+        ends = address in known and address != pc and address not in found.functions
+        if ends and len(found.instructions) >= few:
             return None
         return fetch(address, size)
 
     found = _Found(leaders={pc})
-    _discover(found, pc, thumb, fetch_new, taken, most)
+    _discover(found, pc, thumb, fetch_new, taken, most, _MOST_CALLING if inner else 0)
     if pc not in found.instructions:
         return None
     blocks = _cut(found)
@@ -115,10 +123,10 @@ def find_region(
         last = block.instructions[-1]
         ways = {last.target} if last.target is not None else set()
         block.successors = tuple(way for way in (*ways, block.following) if way in blocks)
+    _return(blocks)
     headers = _headers(blocks, entries)
     entries += sorted(headers - set(entries))
-    distances = _distances(blocks, headers, entries)
-    return Region(pc, thumb, blocks, entries, headers, distances, fetch)
+    return Region(pc, thumb, blocks, entries, headers, fetch)
 
 
 @dataclass
@@ -126,16 +134,27 @@ class _Found:
     instructions: dict[int, Instruction] = field(default_factory=dict)
     leaders: set[int] = field(default_factory=set)
     entries: set[int] = field(default_factory=set)
+    #: where functions begin that are called and belong to the region
+    functions: set[int] = field(default_factory=set)
 
 
 def _discover(
-    found: _Found, pc: int, thumb: bool, fetch: Fetch, taken: Callable[[int], bool], most: int
+    found: _Found,
+    pc: int,
+    thumb: bool,
+    fetch: Fetch,
+    taken: Callable[[int], bool],
+    most: int,
+    most_calling: int,
 ) -> None:
-    """Follow the code from ``pc`` on, the nearest first."""
+    """Follow the code from ``pc`` on, the nearest first; what is called comes last.
+
+    Calls are followed from the first ``most_calling`` instructions.
+    """
     size = 2 if thumb else 4
-    work = deque([pc])
-    while work:
-        address = work.popleft()
+    work, called = deque([pc]), deque[int]()
+    while work or called:
+        address = work.popleft() if work else called.popleft()
         previous: Instruction | None = None
         while address not in found.instructions and len(found.instructions) < most:
             word = fetch(address, size)
@@ -155,9 +174,14 @@ def _discover(
             found.instructions[address] = instruction
             following = address + size & 0xFFFFFFFF
             target = instruction.target
-            if target is not None and not instruction.call and (not instruction.conditional or taken(target)):
-                found.leaders.add(target)
-                work.append(target)
+            if target is not None and (not instruction.conditional or taken(target)):
+                if not instruction.call:
+                    found.leaders.add(target)
+                    work.append(target)
+                elif len(found.instructions) < most_calling:
+                    found.leaders.add(target)
+                    found.functions.add(target)
+                    called.append(target)
             if instruction.flow is not Flow.NEXT:
                 found.leaders.add(following)
                 if instruction.call or instruction.flow is Flow.TIER0:
@@ -192,6 +216,44 @@ def _cut(found: _Found) -> dict[int, Block]:
     return blocks
 
 
+def _return(blocks: dict[int, Block]) -> None:
+    """Let the ways out of functions that the region itself calls lead behind those calls."""
+    callers: dict[int, list[int]] = {}
+    for block in blocks.values():
+        last = block.instructions[-1]
+        following = last.pc + last.size
+        if last.call and last.target in blocks and following in blocks:
+            callers.setdefault(last.target, []).append(following)
+    behind: dict[int, list[int]] = {}
+    for target, places in callers.items():
+        for pc in _body(blocks, target):
+            last = blocks[pc].instructions[-1]
+            if last.flow is Flow.INDIRECT and not last.call:
+                behind.setdefault(pc, []).extend(places)
+    for pc, places in behind.items():
+        block = blocks[pc]
+        block.returns = tuple(sorted(set(places))[:_MOST_RETURNS])
+        block.successors = (*block.successors, *block.returns)
+
+
+def _body(blocks: dict[int, Block], pc: int) -> set[int]:
+    """The blocks of the function at ``pc``: what is reached from there, calls being passed over."""
+    body: set[int] = set()
+    work = [pc]
+    while work:
+        here = work.pop()
+        if here in body:
+            continue
+        body.add(here)
+        last = blocks[here].instructions[-1]
+        following = last.pc + last.size
+        if last.call:
+            work += [following] if following in blocks else []
+        else:
+            work += blocks[here].successors
+    return body
+
+
 def _headers(blocks: dict[int, Block], entries: list[int]) -> set[int]:
     """Targets of edges that lead back, in a walk from the entries."""
     headers: set[int] = set()
@@ -215,16 +277,3 @@ def _headers(blocks: dict[int, Block], entries: list[int]) -> set[int]:
                 active.add(following)
                 stack.append((following, iter(blocks[following].successors)))
     return headers
-
-
-def _distances(blocks: dict[int, Block], headers: set[int], entries: list[int]) -> dict[int, int]:
-    """The longest ways from entries and headers to the next header or out."""
-    known: dict[int, int] = {}
-
-    def distance(pc: int) -> int:
-        if pc not in known:
-            ways = [distance(way) for way in blocks[pc].successors if way not in headers]
-            known[pc] = len(blocks[pc]) + max(ways, default=0)
-        return known[pc]
-
-    return {pc: distance(pc) for pc in {*entries, *headers}}

@@ -267,25 +267,17 @@ class StencilCore(TranslatingCore, LateBuilder):
         return self._finish()
 
     def entry(self) -> str:
-        """The way into a region: the budget has to last for ``n`` instructions from ``pc`` on."""
+        """The way into a region at ``pc``: the budget is looked at."""
         self._table = self.get_pointer("data_tlb")
         self._count = self.get64("count")
-        return self._check_budget()
+        self._check_budget(self._here(), self._count)
+        return self._finish()
 
     def loop(self) -> str:
-        """The head of a loop: counted, and the budget is looked at as in :meth:`entry`."""
+        """The head of a loop at ``pc``: counted, and the budget is looked at."""
         place = str(self.op("getelementptr i8, ptr %pages, i64 -8", 64))
         self.line(f"store i64 {self.op(f'load i64, ptr {place}', 64) + 1}, ptr {place}")
-        return self._check_budget()
-
-    def _check_budget(self) -> str:
-        limit = self.op(f"load volatile i64, ptr {self.address_of('fast_limit')}", 64)
-        near, go = self.name("L"), self.name("L")
-        enough = ~limit.slt(self._count + self._wide(self._before))
-        self.end(f"br i1 {enough}, label %{go}, label %{near}, {LIKELY}")
-        self.label(near)
-        self._leave(f"interpret_{self._suffix}", self._here(), 0)
-        self.label(go)
+        self._check_budget(self._here(), self._count)
         return self._finish()
 
     def settle(self) -> str:

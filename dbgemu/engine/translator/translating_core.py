@@ -49,6 +49,19 @@ class TranslatingCore(EmittingCore):
         ``way`` is the field of the state with the function to go on in.
         """
 
+    def _check_budget(self, pc: Value | int, count: Value) -> None:
+        """Leave to tier 0 at ``pc`` where the budget may end before it is looked at again."""
+        # other threads change the limit: it is read at each turn of a loop, in the comparison itself
+        self.line('fence syncscope("singlethread") acquire')
+        enough = ~self.get64("fast_limit").slt(count)
+        near, go = self.name("L"), self.name("L")
+        self.end(f"br i1 {enough}, label %{go}, label %{near}, {LIKELY}")
+        self.label(near)
+        # a block of its own: else LLVM makes what it hands to the exit before each comparison
+        self.line('fence syncscope("singlethread") acquire')
+        self._leave(f"interpret_{self._suffix}", pc, 0)
+        self.label(go)
+
     def _leave_to_interpreter(self) -> None:
         """Tier 0 executes the instruction at hand."""
         self._leave(f"interpret_{self._suffix}", self._here(), self._before)

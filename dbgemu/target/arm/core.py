@@ -14,6 +14,21 @@ from enum import Enum
 from dbgemu.target.arm.state import N, V, Z
 from dbgemu.target.arm.value import Value
 
+#: how the flags n, z, c and v of the state follow from an operation's operands and result
+FlagsOfOperands = dict[str, Callable[[Value, Value, Value], Value]]
+DIFFERENCE_FLAGS: FlagsOfOperands = {
+    "n": lambda a, b, result: result,
+    "z": lambda a, b, result: result,
+    "c": lambda a, b, result: a.uge(b).zext(32),  # no borrow
+    "v": lambda a, b, result: (a ^ b) & (a ^ result),
+}
+SUM_FLAGS: FlagsOfOperands = {
+    "n": lambda a, b, result: result,
+    "z": lambda a, b, result: result,
+    "c": lambda a, b, result: result.ult(a).zext(32),
+    "v": lambda a, b, result: (a ^ result) & (b ^ result),
+}
+
 
 class Vector(Enum):
     """The exceptions: (vector's offset, index, mode entered), ARM ARM A2.6."""
@@ -263,6 +278,19 @@ class Core(ABC):
     def set_overflow(self, bit31: Value) -> None:
         """Set the V flag from bit 31 of a value."""
         self.set("v", bit31)
+
+    def set_difference_flags(self, a: Value, b: Value, result: Value) -> None:
+        """Set all flags by ``a - b``, which is ``result``."""
+        self.set_flags(DIFFERENCE_FLAGS, a, b, result)
+
+    def set_sum_flags(self, a: Value, b: Value, result: Value) -> None:
+        """Set all flags by ``a + b``, which is ``result``."""
+        self.set_flags(SUM_FLAGS, a, b, result)
+
+    def set_flags(self, how: FlagsOfOperands, a: Value, b: Value, result: Value) -> None:
+        """Set all flags by an operation on ``a`` and ``b``."""
+        for flag, made in how.items():
+            self.set(flag, made(a, b, result))
 
     def read_cpsr(self) -> Value:
         """The CPSR put together."""

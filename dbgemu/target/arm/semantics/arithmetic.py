@@ -11,14 +11,14 @@ LSL, LSR, ASR, ROR = range(4)
 def add(m: Core, a: Value, b: Value, carry_in: Value | None, set_flags: bool) -> Value:
     """``a + b`` (+ carry); with ``set_flags`` also N Z C V."""
     result = a + b
-    if carry_in is not None:
-        result = result + carry_in.zext(32)
+    if carry_in is None:
+        if set_flags:
+            m.set_sum_flags(a, b, result)
+        return result
+    result = result + carry_in.zext(32)
     if set_flags:
-        wide = a.zext(64) + b.zext(64)
-        if carry_in is not None:
-            wide = wide + carry_in.zext(64)
         m.set_nz(result)
-        m.set_carry(wide.bit(32))
+        m.set_carry((a.zext(64) + b.zext(64) + carry_in.zext(64)).bit(32))
         m.set_overflow((a ^ result) & (b ^ result))
     return result
 
@@ -27,9 +27,7 @@ def subtract(m: Core, a: Value, b: Value, set_flags: bool) -> Value:
     """``a - b``; with ``set_flags`` also N Z C V, where C means no borrow."""
     result = a - b
     if set_flags:
-        m.set_nz(result)
-        m.set_carry(a.uge(b))
-        m.set_overflow((a ^ b) & (a ^ result))
+        m.set_difference_flags(a, b, result)
     return result
 
 
