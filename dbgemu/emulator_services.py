@@ -208,7 +208,7 @@ class EmulatorServices:
         """Let every client go, and listen no more. Nothing happens where there is no server."""
         server, self._server = self._server, None
         if server is not None and self._io is not None:
-            self._on_loop(self._io, server.close)
+            self._io.run(server.finish())
 
     @staticmethod
     def _on_loop(io: IoThread, action: Callable[[], None]) -> None:

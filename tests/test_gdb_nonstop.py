@@ -157,6 +157,16 @@ def test_the_end_is_notified_too(client, guest) -> None:
     until(lambda: guest.session.running)
     guest.session.quit()
     assert notification(client) == b"Stop:W00"
+    assert no_more_arrives(client), "a client that sees the end at once loses the notification"
+    assert client.ask(b"vStopped") == b"OK"
+    assert client.closed()
+
+
+def test_a_client_that_does_not_take_the_end_is_let_go(client, guest) -> None:
+    client.ask(b"vCont;c")
+    until(lambda: guest.session.running)
+    guest.session.quit()
+    assert notification(client) == b"Stop:W00"
     assert client.closed()
 
 

@@ -32,6 +32,9 @@ _LOOKS = 48 if (os.cpu_count() or 1) > 1 else 0
 #: one reply in so many is waited for so from a client that was slow before
 _TRIAL = 32
 
+#: seconds that a client has to take its last notification
+_LAST_WORD = 1.0
+
 
 class Connection:
     """The conversation over one accepted, non-blocking socket. All methods on the loop's thread."""
@@ -60,12 +63,14 @@ class Connection:
         #: replies until the client is expected to be quick again
         self._trial = 0
         self.closed = False
+        #: to be closed when the client has taken its notifications
+        self._ending = False
         self.client = Client(
             stub,
             send=self._send,
             notify=self._send_notification,
             schedule=self._schedule,
-            disconnect=self.close,
+            disconnect=self.finish,
             unsent=lambda: len(self._output),
             name=name,
         )
@@ -151,6 +156,8 @@ class Connection:
             self._send(reply)
         elif self._lead:
             self._write(b"")
+        if self._ending:
+            self.finish()
 
     def _signal(self, signal: Signal) -> None:
         client = self.client
@@ -232,6 +239,17 @@ class Connection:
         # The loop may be gone when a machine stops at the end of the program.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(run)
+
+    def finish(self) -> None:
+        """Close, when the client has taken what it was notified of; soon in any case.
+
+        A GDB that sees the stream's end behind a notification loses that.
+        """
+        if not self.client.notifications.untaken:
+            self.close()
+        elif not self._ending:
+            self._ending = True
+            self._loop.call_later(_LAST_WORD, self.close)
 
     def close(self) -> None:
         """Close the socket; the client leaves the session, whose machine goes on as it does."""

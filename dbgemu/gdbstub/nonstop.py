@@ -23,6 +23,11 @@ class StopNotifications:
         self._notify = notify
         self._replies: deque[bytes] = deque()
 
+    @property
+    def untaken(self) -> bool:
+        """The client has been notified of a stop, and has not asked what comes behind it yet."""
+        return bool(self._replies)
+
     def add(self, reply: bytes) -> None:
         """Tell of a stop; when the client has not taken the last one yet, after that."""
         self._replies.append(reply)

@@ -96,12 +96,23 @@ class GdbServer:
         name = f"gdb client {self._accepted}"
         self._connections.add(Connection(self._loop, sock, self._stub, name, self._connections.discard))
 
+    async def finish(self) -> None:
+        """As :meth:`close`, but clients may still ask for what they were notified of."""
+        self._stop_listening()
+        for connection in list(self._connections):
+            connection.finish()
+        while self._connections:
+            await asyncio.sleep(0.005)
+
     def close(self) -> None:
         """Stop listening and let every client go. On the loop's thread."""
+        self._stop_listening()
+        for connection in list(self._connections):
+            connection.close()
+
+    def _stop_listening(self) -> None:
         if self._listener is not None and self._loop is not None:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
             self._listener = None
             self.endpoint.release()
-        for connection in list(self._connections):
-            connection.close()
