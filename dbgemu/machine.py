@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from dbgemu.engine.cpu import Cpu, WatchHit
 from dbgemu.engine.native import NativeCode
 from dbgemu.target.arm.state import StopCode
-from dbgemu.target.clock import NS_PER_SECOND
+from dbgemu.target.clock import NS_PER_SECOND, VirtualClock
 from dbgemu.target.mini2440 import Mini2440, PowerRequest
 
 #: no limit: more instructions than are executed in a century
@@ -60,21 +60,20 @@ class Stop:
 class _ClockDriver:
     """Gives the virtual clock its instruction count, and the engine its limit."""
 
-    __slots__ = ("_cpu", "_machine", "instruction_count")
+    __slots__ = ("_clock", "_cpu", "instruction_count")
 
-    def __init__(self, machine: Machine, cpu: Cpu) -> None:
-        self._machine = machine
+    def __init__(self, clock: VirtualClock, cpu: Cpu) -> None:
+        self._clock = clock
         self._cpu = cpu
         #: as an attribute: devices ask for the time at many accesses
         self.instruction_count: Callable[[], int] = cpu.counter()
 
     def deadline_changed(self) -> None:
         """Shorten the present run to the earliest deadline."""
-        cpu = self._cpu
-        clock = self._machine.board.clock
+        clock, cpu = self._clock, self._cpu
         deadline = clock.next_deadline()
         if deadline is not None:
-            limit = cpu.instructions + clock.instructions_until(deadline)
+            limit = self.instruction_count() + clock.instructions_until(deadline)
             if limit < cpu.limit:
                 cpu.limit = limit
 
@@ -114,7 +113,7 @@ class Machine:
         board.on_request = self._request
         board.irq.connect(self.cpu.set_irq)
         board.fiq.connect(self.cpu.set_fiq)
-        board.clock.attach(_ClockDriver(self, self.cpu))
+        board.clock.attach(_ClockDriver(board.clock, self.cpu))
         board.log.current_pc = lambda: self.cpu.current_pc
         self.reset()
 

@@ -14,7 +14,7 @@ from dbgemu.engine.layout import (
     PAGE_PRESENT,
     PAGE_WRITABLE,
 )
-from dbgemu.engine.port_routines import PORT_READ, PORT_WRITE, emit_ports
+from dbgemu.engine.port_routines import PORT_COUNT, PORT_READ, PORT_WRITE, emit_ports
 from dbgemu.engine.routines import PARAMETERS, RoutineCore, emit_function, emit_routine
 from dbgemu.target.arm.core import Routine
 from dbgemu.target.arm.cp15 import CONTROL_ALIGNMENT
@@ -48,6 +48,7 @@ from dbgemu.target.arm.state import (
 from dbgemu.target.arm.value import Value
 from dbgemu.target.stream import (
     CODE_READS,
+    COUNT_READS,
     POSTS_WRITES,
     STREAM_ACCESS,
     STREAM_CURSOR,
@@ -238,12 +239,20 @@ def _trace_access(
 
 
 def _stream(
-    core: RoutineCore, page: Value, physical: Value, size: Value, end: int, value: Value | None = None
+    core: RoutineCore,
+    page: Value,
+    physical: Value,
+    size: Value,
+    end: int,
+    value: Value | None = None,
+    *,
+    timed: bool = True,
 ) -> Value:
     """Take the next bytes of the port at ``physical``, if there is one that serves this access.
 
     Gives their host address, or 0. ``page`` is the page's entry, ``end`` where in the description its limit
-    is: STREAM_READ_END or STREAM_WRITE_END. ``value`` is what will be written, where that is known.
+    is: STREAM_READ_END or STREAM_WRITE_END. ``value`` is what will be written, where that is known; without
+    ``timed`` the state does not hold the present count.
     """
     place = core.variable("i64", "0")
     # a write also comes here where there is memory that is only read
@@ -272,6 +281,9 @@ def _stream(
     if end == STREAM_READ_END:
         for _ in core.when((served & CODE_READS).ne(0) & (served & size).ne(0)):
             core.line(f"store i64 {core.call(PORT_READ, here)}, ptr {place}")
+        if timed:
+            for _ in core.when((served & COUNT_READS).ne(0) & (served & size).ne(0)):
+                core.line(f"store i64 {core.call(PORT_COUNT, here)}, ptr {place}")
     elif value is not None:
         for _ in core.when((served & POSTS_WRITES).ne(0) & (served & size).ne(0)):
             core.line(f"store i64 {core.call(PORT_WRITE, here, value)}, ptr {place}")
@@ -406,7 +418,9 @@ def _fill(core: RoutineCore) -> None:
         streamed = core.variable("i64", "0")
         for end, wanted in ((STREAM_READ_END, ~write), (STREAM_WRITE_END, write)):
             for _ in core.when(wanted):
-                core.line(f"store i64 {_stream(core, page, physical, size, end)}, ptr {streamed}")
+                core.line(
+                    f"store i64 {_stream(core, page, physical, size, end, timed=False)}, ptr {streamed}"
+                )
         place = core.op(f"load i64, ptr {streamed}", 64)
         core.ret(place.ne(0).select(place - address.zext(64), nothing))
     read_tag, write_tag, addend = _fill_data_tlb(core, address, flags, page, result)

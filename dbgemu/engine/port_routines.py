@@ -9,6 +9,16 @@ from __future__ import annotations
 from dbgemu.engine.routines import RoutineCore, emit_routine
 from dbgemu.target.arm.core import Routine
 from dbgemu.target.arm.value import Value
+from dbgemu.target.count_port import (
+    COUNT_CLOCK,
+    COUNT_DURATION,
+    COUNT_FIRST,
+    COUNT_NS,
+    COUNT_PERIOD,
+    COUNT_PHASE,
+    COUNT_SINCE,
+    COUNT_TICKS,
+)
 from dbgemu.target.stream import (
     CODE_COLUMNS,
     CODE_HIGH_LINES,
@@ -84,6 +94,31 @@ def _read(core: RoutineCore, port: Value) -> None:
     core.ret(value)
 
 
+def _count(core: RoutineCore, port: Value) -> None:
+    """A count: from the instructions executed to the time, to ticks, to what is left of the count."""
+    nothing = core.const(0, 64)
+    clock = _word(core, port, COUNT_CLOCK)
+    for _ in core.when(clock.eq(0)):
+        core.ret(nothing)
+    executed = core.get64("count_now")
+    picoseconds = executed * _word(core, clock, 0)
+    now = core.op(f"udiv i64 {picoseconds}, 1000", 64) + _word(core, clock, 1)
+    passed = now - _word(core, port, COUNT_SINCE)
+    known = ~executed.ugt(_word(core, clock, 2)) & ~passed.ugt(_word(core, port, COUNT_DURATION))
+    for _ in core.when(~known):
+        core.ret(nothing)
+    ticks = passed * _word(core, port, COUNT_TICKS) + _word(core, port, COUNT_PHASE)
+    elapsed = core.op(f"udiv i64 {ticks}, {_word(core, port, COUNT_NS)}", 64)
+    first, period = _word(core, port, COUNT_FIRST), _word(core, port, COUNT_PERIOD)
+    divisor = period | period.eq(0).zext(64)
+    beyond = core.op(f"urem i64 {elapsed - first - 1}, {divisor}", 64)
+    later = period.eq(0).select(nothing, period - 1 - beyond)
+    count = elapsed.ugt(first).select(later, first - elapsed)
+    value = _word(core, port, STREAM_CURSOR)
+    core.line(f"store i32 {count.trunc(32)}, ptr {core.host_pointer(value)}")
+    core.ret(value)
+
+
 def _write(core: RoutineCore, port: Value, value: Value) -> None:
     """A posted write: words are copied."""
     for _ in core.when(value.zext(64).ne(_word(core, port, POST_VALUE))):
@@ -104,9 +139,10 @@ def _write(core: RoutineCore, port: Value, value: Value) -> None:
 
 
 PORT_READ = Routine("port_read", _read, (64,), 64)
+PORT_COUNT = Routine("port_count", _count, (64,), 64)
 PORT_WRITE = Routine("port_write", _write, (64, 32), 64)
 
 
 def emit_ports() -> list[str]:
     """Their IR."""
-    return [_DECLARATIONS, emit_routine(PORT_READ), emit_routine(PORT_WRITE)]
+    return [_DECLARATIONS, emit_routine(PORT_READ), emit_routine(PORT_COUNT), emit_routine(PORT_WRITE)]

@@ -40,6 +40,11 @@ class BlockClock(VirtualClock):
         time = self._time
         return time._source.instruction_count() * time.period_ps // 1000 + time._skipped - self.behind
 
+    @property
+    def native(self) -> int | None:
+        """See :class:`VirtualClock`."""
+        return self._board.native if self.runs else None
+
     def stop(self) -> None:
         """Stand still; nothing happens when it does."""
         if self.runs:
@@ -51,6 +56,7 @@ class BlockClock(VirtualClock):
             self._run(self._board.now - self.now)
 
     def _stand(self, time: int) -> None:
+        self._break()
         armed = {timer: timer.deadline for timer in self._timers_in_queue()} | {
             timer: timer.deadline for timer in self._parked
         }
@@ -63,6 +69,7 @@ class BlockClock(VirtualClock):
                 self.arm(timer, deadline)
 
     def _run(self, behind: int) -> None:
+        self._break()
         # equal deadlines in an order that does not depend on how the block came to stand
         armed = sorted(
             (deadline, timer.number, timer)

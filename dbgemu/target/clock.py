@@ -7,6 +7,7 @@ instruction. Times are integers in nanoseconds since power-on; nothing here look
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Protocol
@@ -17,6 +18,9 @@ PS_PER_SECOND = 1_000_000_000_000
 
 #: One instruction a core clock at 405 MHz, the FCLK a mini2440's bootloader sets, in picoseconds.
 DEFAULT_PERIOD_PS = 2469
+
+#: ps that native code can tell apart
+_COUNTED = (1 << 63) - 1
 
 
 def cycles_to_ns(cycles: int, frequency: int | Fraction) -> int:
@@ -58,6 +62,12 @@ class VirtualClock:
     def __init__(self, period_ps: int = DEFAULT_PERIOD_PS) -> None:
         self.period_ps = period_ps
         self._skipped = 0
+        #: :attr:`period_ps`, :attr:`skipped`, and up to which count of instructions these give :attr:`now` in
+        #: 63 bits, for native code
+        self._words = array("q", [0, 0, 0])
+        self._tell_natively()
+        #: called where time goes on from elsewhere than it was
+        self.on_break: list[Callable[[], None]] = []
         #: called after each change of :attr:`skipped` and :attr:`period_ps`, for traces
         self.on_change: Callable[[], None] | None = None
         self._source: InstructionSource = _Stopped()
@@ -83,6 +93,22 @@ class VirtualClock:
         """
         return self._skipped
 
+    @property
+    def native(self) -> int | None:
+        """The host address of the board's time: ps an instruction takes, ns skipped, the largest count.
+
+        Signed 64-bit words; while the count is not larger, now is count * ps // 1000 + ns, and this clock's
+        time is :attr:`behind` that. None while it stands.
+        """
+        return self._words.buffer_info()[0]
+
+    def _tell_natively(self) -> None:
+        self._words[0], self._words[1], self._words[2] = (
+            self.period_ps,
+            self._skipped,
+            _COUNTED // self.period_ps,
+        )
+
     def set_period(self, period_ps: int) -> None:
         """Let an instruction take ``period_ps`` (> 0) from now on; :attr:`now` does not jump."""
         if period_ps <= 0:
@@ -91,6 +117,7 @@ class VirtualClock:
             now = self.now
             self.period_ps = period_ps
             self._skipped = now - self._source.instruction_count() * period_ps // 1000
+            self._tell_natively()
             if self.on_change is not None:
                 self.on_change()
             self._source.deadline_changed()
@@ -104,6 +131,7 @@ class VirtualClock:
             raise ValueError(f"time cannot be skipped by {duration} ns: it only moves forward")
         if duration:
             self._skipped += duration
+            self._words[1] = self._skipped
             if self.on_change is not None:
                 self.on_change()
             self._source.deadline_changed()
@@ -121,9 +149,8 @@ class VirtualClock:
 
     def instructions_until(self, deadline: int) -> int:
         """Instructions to execute from now until ``deadline`` ns is reached (0 when it has passed)."""
-        executed = self._source.instruction_count()
-        wanted = -(-(deadline - self._skipped) * 1000 // self.period_ps)
-        return max(0, wanted - executed)
+        left = -(-(deadline - self._skipped) * 1000 // self.period_ps) - self._source.instruction_count()
+        return left if left > 0 else 0
 
     def run_due(self) -> None:
         """Call back every timer whose deadline has come, in order of deadline, then of arming."""
@@ -140,6 +167,12 @@ class VirtualClock:
         """Put back what :meth:`save` gave."""
         self.period_ps = state["period_ps"]
         self._skipped = state["skipped"]
+        self._tell_natively()
+        self._break()
+
+    def _break(self) -> None:
+        for listener in self.on_break:
+            listener()
 
     def order(self) -> list[int]:
         """The numbers of the armed timers, in the order in which they come."""

@@ -322,6 +322,10 @@ class Mini2440:
         self.bus.register_stream(0x4C000000 + ClockPower.CLKCON.offset, self.clkpwr.held_gates)
         for offset, port in self.sdi.ports():
             self.bus.register_stream(0x5A000000 + offset, port)
+        for number, uart in enumerate(self.uarts):
+            self.bus.register_stream(0x50000000 + 0x4000 * number + Uart.UFCON.offset, uart.held_fifo_control)
+        for offset, port in self.pwm.ports():
+            self.bus.register_stream(0x51000000 + offset, port)
 
     def _add_board_parts(
         self, nor_image: Backing | None, eeprom_image: Backing | None, mac: bytes | None

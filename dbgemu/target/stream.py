@@ -23,11 +23,12 @@ from array import array
 # on by (a mask); the host address of the next description for the same page, or 0
 STREAM_CURSOR, STREAM_READ_END, STREAM_WRITE_END, STREAM_ACCESS, STREAM_STEP, STREAM_NEXT = range(6)
 STREAM_SIZES_SHIFT = 32
-# Flags above the sizes: reads give a code; the write of one value is posted. Then there are more words: of
+# Flags above the sizes: reads give a code; the write of one value is posted; reads give a count (see
+# :mod:`dbgemu.target.count_port`). Then there are more words: of
 # a code the host address where it began, or 0, those of the stream's description and of the code's tables,
 # and how many bytes it covers; of a posted write the value, and the host address of a list of pairs of host
 # addresses, which a 0 ends: 64-bit words are copied from each first to each second
-CODE_READS, POSTS_WRITES = 1 << 8, 1 << 9
+CODE_READS, POSTS_WRITES, COUNT_READS = 1 << 8, 1 << 9, 1 << 10
 CODE_ORIGIN, CODE_STREAM, CODE_TABLES, CODE_LIMIT = range(6, 10)
 POST_VALUE, POST_COPIES = 6, 7
 #: bytes of a stream that a code takes at once: it is computed natively for a multiple of these only
@@ -84,7 +85,8 @@ class Port:
 
     def _describe_sizes(self) -> None:
         sizes = self._sizes if self._enabled and not self._gated else 0
-        self.words[STREAM_ACCESS] = self.address | sizes << STREAM_SIZES_SHIFT
+        words = self.words
+        words[STREAM_ACCESS] = words[STREAM_ACCESS] & 0xFFFFFFFF | sizes << STREAM_SIZES_SHIFT
 
     def follow(self, other: Port) -> None:
         """Be looked at after ``other``, in the same page: for the bus."""

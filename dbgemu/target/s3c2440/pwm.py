@@ -14,6 +14,7 @@ from dbgemu.target.lines import Line
 from dbgemu.target.registers import Field, Register, writes
 from dbgemu.target.s3c2440.clocks import Clocks
 from dbgemu.target.s3c2440.pwm_channel import PwmChannel
+from dbgemu.target.stream import Port
 
 DEAD_ZONE = 1 << 4
 
@@ -168,27 +169,32 @@ class PwmTimers(Device):
         stored = self.__dict__
         return stored[count], stored.get(compare, 0)
 
+    def ports(self) -> Iterator[tuple[int, Port]]:
+        """What the engine may compute itself: offset and port, those that Linux reads first."""
+        for timer in (4, 3, 2, 1, 0):
+            yield self.registers[f"TCNTO{timer}"].offset, self.channels[timer].observed
+
     # -- registers ---------------------------------------------------------------------------
 
     @TCNTO0.read
     def _read_count0(self) -> int:
-        return self.channels[0].count()
+        return self.channels[0].observe()
 
     @TCNTO1.read
     def _read_count1(self) -> int:
-        return self.channels[1].count()
+        return self.channels[1].observe()
 
     @TCNTO2.read
     def _read_count2(self) -> int:
-        return self.channels[2].count()
+        return self.channels[2].observe()
 
     @TCNTO3.read
     def _read_count3(self) -> int:
-        return self.channels[3].count()
+        return self.channels[3].observe()
 
     @TCNTO4.read
     def _read_count4(self) -> int:
-        return self.channels[4].count()
+        return self.channels[4].observe()
 
     @TCFG0.write
     def _write_prescalers(self, value: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dbgemu.target.clock import Timer, VirtualClock
+from dbgemu.target.count_port import CountRegister
 from dbgemu.target.s3c2440.tick_counter import TickCounter
 
 #: what TCMPn holds before its first update: no count matches it, so the output stays low
@@ -53,10 +54,13 @@ class PwmChannel:
         self._awaited = awaited
         self._zero = Timer(clock, self._reached_zero)
         self._edge = Timer(clock, self.refresh_output)
+        #: the count as the engine computes it
+        self.observed = CountRegister(clock)
         self.reset()
 
     def reset(self) -> None:
         """Stopped at 0, output low. The clock stays."""
+        self.observed.release()
         self._zero.cancel()
         self._edge.cancel()
         self.running = False
@@ -85,6 +89,16 @@ class PwmChannel:
             return 0
         top = self._buffers()[0]
         return top - (elapsed - value - 1) % (top + 1)
+
+    def observe(self) -> int:
+        """:meth:`count`, which the engine computes from now on, until something is set."""
+        count, counter = self.count(), self.counter
+        if not self.running:
+            self.observed.hold(count, 0, 0, 0, 1)
+        elif counter.ticks() >= self.loaded:
+            period = self._buffers()[0] + 1 if self.auto_reload else 0
+            self.observed.hold(count, period, counter.epoch, counter.frequency, counter.scale)
+        return count
 
     def set_clock(self, frequency: int, divider: int) -> None:
         """Count ``frequency / divider`` Hz from now on; nothing happens when it is so already."""
@@ -141,7 +155,8 @@ class PwmChannel:
                 self._arm()
 
     def catch_up(self) -> None:
-        """Handle a zero that is due but has not been reported, and come to the present period."""
+        """Something will be set: handle a zero that is due but has not been reported, come to this period."""
+        self.observed.release()
         deadline = self._zero.deadline
         if deadline is not None and deadline <= self.clock.now:
             self._zero.cancel()
@@ -244,6 +259,7 @@ class PwmChannel:
 
     def load(self, state: dict[str, Any]) -> None:
         """Put back what :meth:`save` gave."""
+        self.observed.release()
         for name in self._PLAIN:
             setattr(self, name, state[name])
         self.counter.load(state["counter"])

@@ -33,6 +33,7 @@ from dbgemu.target.s3c2440.uart_registers import (
     FclkDivider,
     UartRegisters,
 )
+from dbgemu.target.stream import HeldRegister
 
 #: the read that skips time, counted in reads in a row of one status register
 POLLS_BEFORE_SKIP = 3
@@ -90,6 +91,8 @@ class Uart(UartReceiver):
         self._cts = True
         self._cts_changed = False
         self._tx_timer = Timer(clock, self._tx_due)
+        #: Linux's console reads UFCON in front of each character
+        self.held_fifo_control = HeldRegister()
         self._clear()
         clocks.on_change.append(self._clocks_changed)
         self.divider.listeners.append(self._clocks_changed)
@@ -123,6 +126,7 @@ class Uart(UartReceiver):
         if runs:
             self._char_ns = cycles_to_ns(frame_bits * 16 * (self.UBRDIV + 1), frequency)
         self._data_mask = (1 << data_bits) - 1
+        self.held_fifo_control.hold(fifo)
         fifo_mode = fifo & 1
         flow_control = bool(self.UMCON & 0x10)
         self._tx_mode = control >> 2 & 3
@@ -162,9 +166,9 @@ class Uart(UartReceiver):
         self._offer_room()
 
     def reader(self, register: Register) -> Reader:
-        """As in the base; a read of a control register also ends a row of polls."""
+        """As in the base; a read of a control register but UFCON also ends a row of polls."""
         inner = super().reader(register)
-        if register.volatile:
+        if register.volatile or register is UartRegisters.UFCON:
             return inner
 
         def read() -> int:
@@ -465,12 +469,13 @@ class Uart(UartReceiver):
         self._polls += 1
         if self._polls < POLLS_BEFORE_SKIP or not self.UFCON & 1:
             return self._fifo_status(now)
-        self._settle(now)
+        if now >= self._rx_wake:
+            self._settle(now)
         left = self._left(now)
         change = NEVER
         if left > self._char_ns and not self._tx_stands:
             change = now + (left - 1) % self._char_ns + 1
-        if len(self._fifo) < FIFO_SIZE and self._rx_wake < change:
+        if self._rx_wake < change and len(self._fifo) < FIFO_SIZE:
             change = self._rx_wake
         return self._fifo_status(self._skip(now, change))
 
@@ -495,13 +500,16 @@ class Uart(UartReceiver):
         """Let time pass up to ``change``, or to the next timer, whose interrupt may end the polling."""
         if change == NEVER:
             return now
-        if self._tx_timer.entry is not None:
-            self._update_tx(now)  # characters written since it was armed have moved its moment
-        deadline = self.clock.next_deadline()
-        if deadline is not None and now < deadline < change:
-            change = deadline
-        self.clock.skip_to(change)
-        return self.clock.now
+        clock = self.clock
+        deadline = clock.next_deadline()
+        if deadline is not None and deadline < change:
+            if self._tx_timer.entry is not None:
+                self._update_tx(now)  # characters written since it was armed have moved its moment
+                deadline = clock.next_deadline()
+            if deadline is not None and now < deadline < change:
+                change = deadline
+        clock.skip(change - now)
+        return change
 
     @UartRegisters.UMSTAT.peek
     def _peek_modem_status(self) -> int:
