@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from dbgemu.target.chips.nand_flash import NandFlash, NandTiming
-from dbgemu.target.chips.nand_parts import PARTS, NandPart
+from dbgemu.target.chips.nand_flash import NandFlash
+from dbgemu.target.chips.nand_parts import PARTS, NandPart, NandTiming
 from dbgemu.target.clock import VirtualClock
 from dbgemu.target.guest_log import GuestLog
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dbgemu.target.chips.flash_array import ERASED, Backing, FlashArray
-from dbgemu.target.chips.nand_parts import DEFAULT_PART, NandPart
+from dbgemu.target.chips.nand_parts import DEFAULT_PART, NandPart, NandTiming
 from dbgemu.target.chips.ready_busy import ReadyBusy
 from dbgemu.target.clock import VirtualClock
 from dbgemu.target.device import Device
 from dbgemu.target.facts import Fact, size
 from dbgemu.target.guest_log import GuestLog
-from dbgemu.target.stream import STREAM_CURSOR, STREAM_WRITE_END, StreamPort, place_of
+from dbgemu.target.stream import STREAM_CURSOR, STREAM_READ_END, STREAM_WRITE_END, StreamPort, place_of
 
 # Status register (data sheets, "Read status").
 STATUS_FAIL = 0x01
@@ -35,20 +34,6 @@ _OWN_STATE = ("cells", "buffer", "position", "output_limit", "input_limit", "_ad
 # What a read cycle outputs.
 OUT_NOTHING, OUT_PAGE, OUT_STATUS, OUT_ID = range(4)
 _OUTPUTS = ("nothing", "page data", "status", "ids")
-
-
-@dataclass(frozen=True)
-class NandTiming:
-    """How long the chip is busy, in ns of virtual time.
-
-    Much shorter than the data sheet's (15 us, 200 us, 2 ms): a driver polls meanwhile, and each poll
-    costs more than what there is to wait for. It is long enough to be seen, and to be interrupted by.
-    """
-
-    read: int = 300
-    program: int = 1_000
-    erase: int = 2_000
-    reset: int = 300
 
 
 class NandFlash(Device):
@@ -78,6 +63,7 @@ class NandFlash(Device):
         "_chained",
         "_output",
         "_failed",
+        "_expected",
         "busy_until",
     )
 
@@ -118,8 +104,10 @@ class NandFlash(Device):
         self.buffer = self.stream.buffer
         #: 1 after a posted command, see :meth:`postable`
         self.posted = array("Q", [0])
+        #: and which it was, or will be: the last one that began to read a page
+        self._expected = 0x00
         #: called when that has been made up for
-        self.on_posted: Callable[[], None] = lambda: None
+        self.on_posted: Callable[[int], None] = lambda command: None
         self.buffer[:] = self.cells.erased
         # what a posted command sets: the first address cycle, the one with an effect, that it has come
         self._begin = array("Q", [self.addresses.end_of(0), self.addresses.end_of(self._cycles - 1), 1])
@@ -184,9 +172,10 @@ class NandFlash(Device):
 
     # -- a command that has come already -----------------------------------------------------
 
-    def postable(self) -> bool:
-        """Whether command 00h would do nothing, when the chip is ready, but begin a new address."""
-        return self._output == OUT_PAGE
+    def postable(self) -> int | None:
+        """The command that would do nothing now but begin a new address, and is the likeliest; or None."""
+        readable = self._output == OUT_PAGE and self.stream.words[STREAM_READ_END]
+        return self._expected if readable and self.ready.ready_at is None else None
 
     def posting(self) -> tuple[tuple[int, int], ...]:
         """What is to be copied then, as :class:`PostingRegister` wants it; :attr:`posted` is set."""
@@ -201,10 +190,10 @@ class NandFlash(Device):
         """Make up for a posted command."""
         if self.posted[0]:
             self.posted[0] = 0
-            self._command = 0
+            self._command = command = self._expected
             self._programming = False
-            self._area = 0
-            self.on_posted()
+            self._area = self._AREAS[command]
+            self.on_posted(command)
 
     # -- the pins ----------------------------------------------------------------------------
 
@@ -408,7 +397,7 @@ class NandFlash(Device):
             self.stream.open_reads()
 
     def _read_area(self, value: int) -> None:
-        self._area = self._AREAS[value]
+        self._area, self._expected = self._AREAS[value], value
         self._read(value)
 
     def _read_confirm(self, value: int) -> None:

@@ -58,6 +58,20 @@ class NandPart:
         return whole | {0x05: (column,), 0x60: (self.row_cycles,), 0x85: (column, page), 0x90: (0,)}
 
 
+@dataclass(frozen=True)
+class NandTiming:
+    """How long the chip is busy, in ns of virtual time.
+
+    Much shorter than the data sheet's (15 us, 200 us, 2 ms): a driver polls meanwhile, and each poll
+    costs more than what there is to wait for. It is long enough to be seen, and to be interrupted by.
+    """
+
+    read: int = 300
+    program: int = 1_000
+    erase: int = 2_000
+    reset: int = 300
+
+
 def _small(name: str, ids: str, blocks: int) -> NandPart:
     return NandPart(name, bytes.fromhex(ids), 512, 16, 32, blocks, column_cycles=1, row_cycles=3)
 

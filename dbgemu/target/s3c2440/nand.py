@@ -362,31 +362,48 @@ class NandController(Device):
     @NFCONT.write
     def _write_control(self, value: int) -> None:
         # Once set, Lock-tight stays until reset (UM 6-12).
-        control = value & 0x3763 | self.NFCONT & _LOCK_TIGHT
-        if control != self.NFCONT:
-            self.chip.take_posted()
-            self._digest()
-            self.chip.ready.settle()  # with what was to be detected up to now
+        before = self.NFCONT
+        control = value & 0x3763 | before & _LOCK_TIGHT
+        if control != before:
+            if self._posted[0]:
+                self.chip.take_posted()
+            if self._code_words[CODE_ORIGIN] != self._stream_words[STREAM_CURSOR]:
+                self._digest()
+            if self._ready.ready_at is not None:
+                self._ready.settle()  # with what was to be detected up to now
             self.NFCONT = control
             self._select()
-            self._drive_irq()
+            if control ^ before == _NCE:
+                self._hold(control)
+            else:
+                self._drive_irq()
         if value & _INIT_ECC:
             self.code.start()
 
     def _select(self) -> None:
         control = self.NFCONT
-        self._selected = self.chip if control & (_MODE | _NCE) == _MODE else None
-        self.commands.refuse()
-        selected = self._selected is not None
-        if selected != self.chip.stream.enabled:
-            self.chip.stream.enabled = self.chip.addresses.enabled = selected
-        self.chip.ready.edges_wanted = bool(control & _RNB_INTERRUPT)
+        selected = control & (_MODE | _NCE) == _MODE
+        self._selected = self.chip if selected else None
+        if selected != self._stream.enabled:
+            self._stream.enabled = self._addresses.enabled = selected
+        self._ready.edges_wanted = bool(control & _RNB_INTERRUPT)
         self.held_control.post(control | _INIT_ECC)
-        self.code.enabled = not control & _MAIN_LOCK
+        locked = bool(control & _MAIN_LOCK)
+        if locked == self.code.enabled:
+            self.code.enabled = not locked
+        self._post()
 
-    def _command_posted(self) -> None:
-        """Command 00h has come, and maybe address cycles after it."""
-        self.NFCMMD = 0
+    def _post(self) -> None:
+        """The next command may be one that need not come at once."""
+        command = None if self._selected is None else self.chip.postable()
+        if command is None:
+            self.commands.refuse()
+        else:
+            self.commands.post(command)
+
+    def _command_posted(self, command: int) -> None:
+        """A command has come that begins to read, and maybe address cycles after it."""
+        self.NFCMMD = command
         self._address_mark = 0
 
     @NFCMMD.read
@@ -479,11 +496,9 @@ class NandController(Device):
                 self._drive_irq()
         if level:
             self.held_status.hold(self.NFSTAT | control & _NCE | 1)
-            if self._selected is not None and self.chip.postable():
-                self.commands.post(0x00)
         else:
             self.held_status.release()
-            self.commands.refuse()
+        self._post()
 
     def _drive_irq(self) -> None:
         """Status or control may have changed."""
@@ -494,9 +509,12 @@ class NandController(Device):
                 or (status & _ILLEGAL_ACCESS and control & _ILLEGAL_INTERRUPT)
             )
         )
+        self._hold(control)
+
+    def _hold(self, control: int) -> None:
         self.held_control.hold(control)
-        if self.chip.rnb.level:
-            self.held_status.hold(status | control & _NCE | 1)
+        if self._ready.line.level:
+            self.held_status.hold(self.NFSTAT | control & _NCE | 1)
         else:
             self.held_status.release()
 
