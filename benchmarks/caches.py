@@ -82,7 +82,7 @@ def cache_folders(settings: Settings) -> Iterator[Caches]:
 def fill(path: Path, largest: int = LARGEST) -> None:
     """Put copies of its own regions into a cache, under other addresses, until it has ``largest`` bytes."""
     cache = RegionCache(path, largest)
-    own = [made for word in cache._records for made in cache.find(word)]
+    own = list(cache)
     before = path.stat().st_size
     number = 0
     while own and path.stat().st_size + before <= largest:

@@ -60,5 +60,5 @@ def measure(settings: Settings) -> list[Figure]:
 
 def _opening(path: Path) -> float:
     started = time.perf_counter()
-    RegionCache(path)
+    len(RegionCache(path))  # a cache is read when the first region is looked for
     return 1000 * (time.perf_counter() - started)

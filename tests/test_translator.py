@@ -340,12 +340,28 @@ def test_any_bytes_make_a_cache_without_regions(tmp_path) -> None:
         assert not [made for word in range(0, 0x100000, 4) if word in cache for made in cache.find(word)]
 
 
-def test_a_cache_that_is_full_begins_anew(tmp_path) -> None:
+def test_a_cache_that_is_full_keeps_its_newer_half(tmp_path) -> None:
     path = tmp_path / "regions"
-    for word in range(0, 400, 4):
-        RegionCache(path, largest=4000).add([_made(word)])
-    assert path.stat().st_size <= 4000
-    assert list(RegionCache(path).find(396)) == [_made(396)]
+    RegionCache(path).add([_made(0)])
+    one = path.stat().st_size
+    largest = 20 * one
+    for word in range(4, 400, 4):
+        RegionCache(path, largest).add([_made(word)])
+        kept = sorted(made.word for made in RegionCache(path))
+        assert path.stat().st_size == len(kept) * one <= largest
+        assert kept == list(range(word + 4 - 4 * len(kept), word + 4, 4))
+        assert len(kept) > min(10, word // 4)
+
+
+def test_a_full_cache_makes_room_where_it_is_damaged_too(tmp_path) -> None:
+    path = tmp_path / "regions"
+    RegionCache(path).add([_made(word) for word in range(0, 40, 4)])
+    data = bytearray(path.read_bytes())
+    one = len(data) // 10
+    data[5 * one : 6 * one] = bytes(one)  # what the newer half begins with
+    path.write_bytes(bytes(data))
+    RegionCache(path, largest=10 * one).add([_made(0x100)])
+    assert sorted(made.word for made in RegionCache(path)) == [24, 28, 32, 36, 0x100]
 
 
 def test_a_cache_in_a_folder_that_cannot_be_written_is_done_without(tmp_path) -> None:

@@ -2,7 +2,7 @@
 
 A record holds a region's guest code and its native code, with a digest. It is used only where that
 guest code is found in memory, so nothing needs to be known of the guest. What is damaged is skipped;
-a file that has grown too large makes room for a new one. Several emulators may append to one file.
+a file that has grown too large loses its older half. Several emulators may append to one file.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import fcntl
 import hashlib
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
 
 from dbgemu.engine.native import cache_folder, source_digest
@@ -44,11 +45,6 @@ class RegionCache:
     def __len__(self) -> int:
         return sum(len(records) for records in self._records.values())
 
-    @property
-    def size(self) -> int:
-        """Bytes of the file that were read."""
-        return len(self._content)
-
     @cached_property
     def _records(self) -> dict[int, list[int]]:
         """Where the records are in the file, by their word."""
@@ -57,19 +53,14 @@ class RegionCache:
             self._content = self._path.read_bytes()
         except OSError:
             return records
-        place, content = 0, self._content
-        while place + _HEADER.size <= len(content):
-            magic, length, word, *_ = _HEADER.unpack_from(content, place)
-            end = place + _HEADER.size + length
-            if magic != _MAGIC or end > len(content):
-                # damaged: go on at what looks like the next record
-                place = content.find(_MAGIC.to_bytes(4, "little"), place + 1)
-                if place < 0:
-                    break
-                continue
+        for place, word in _places(self._content):
             records.setdefault(word, []).append(place)
-            place = end
         return records
+
+    def __iter__(self) -> Iterator[Made]:
+        """All regions, in no order."""
+        for word in self._records:
+            yield from self.find(word)
 
     def __contains__(self, word: int) -> bool:
         return word in self._records
@@ -107,14 +98,37 @@ class RegionCache:
         data = b"".join(_record(made) for made in regions)
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if os.fstat(descriptor).st_size + len(data) > self._largest:
-                    os.ftruncate(descriptor, 0)
-                os.write(descriptor, data)
-            finally:
-                os.close(descriptor)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            with FileIO(descriptor, "a+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if os.fstat(file.fileno()).st_size + len(data) > self._largest:
+                    self._make_room(file)
+                file.write(data)
+
+    def _make_room(self, file: FileIO) -> None:
+        """Keep the newest records, of half the size at most: a boot finds most of what it needs in them."""
+        file.seek(0)
+        content = file.readall()
+        first = len(content) - self._largest // 2
+        kept = next((place for place, _ in _places(content) if place >= first), len(content))
+        file.truncate(0)
+        file.write(content[kept:])
+
+
+def _places(content: bytes) -> Iterator[tuple[int, int]]:
+    """Where records are in a file, and their words."""
+    place = 0
+    while place + _HEADER.size <= len(content):
+        magic, length, word, *_ = _HEADER.unpack_from(content, place)
+        end = place + _HEADER.size + length
+        if magic == _MAGIC and end <= len(content):
+            yield place, word
+            place = end
+            continue
+        # damaged: go on at what looks like the next record
+        place = content.find(_MAGIC.to_bytes(4, "little"), place + 1)
+        if place < 0:
+            return
 
 
 def _digest(payload: bytes) -> bytes:

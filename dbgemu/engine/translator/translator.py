@@ -120,6 +120,8 @@ class Translator:
         self._asked: dict[int, dict[int, int]] = {}
         self._refused: set[int] = set()
         self._installed: set[Installed] = set()
+        #: those of them that may be worth compiling
+        self._assembled: set[Installed] = set()
         self._by_page: dict[int, set[Installed]] = {}
         #: by place and word of an entry
         self._entered: dict[tuple[int, int], Installed] = {}
@@ -265,11 +267,12 @@ class Translator:
         if now - self._looked < self._look:
             return
         self._looked = now
-        for region in self._installed:
-            word, hits = region.made.word, region.hits
-            fit = word not in self._asked and word not in self._refused
-            fit = fit and word & TRACED_WORD == self._tables.flavour
-            if region.made.assembled and hits > self._promoted and fit:
+        flavour = self._tables.flavour
+        for region in self._assembled:
+            word, hits = region.made.word, region.places[0]
+            if hits <= self._promoted or word & TRACED_WORD != flavour:
+                continue
+            if word not in self._asked and word not in self._refused:
                 self._ripe[word] = hits
 
     def _recall(self, word: int) -> bool:
@@ -367,6 +370,8 @@ class Translator:
         table = array("Q", [0, *places])
         region = Installed(made, address, table, ranges, self._cpu.instructions)
         self._installed.add(region)
+        if made.assembled:
+            self._assembled.add(region)
         self.statistics["installed"] += 1
         flags = made.word & (TRACED_WORD | 1)
         for number, pc in enumerate(made.entries):
@@ -422,6 +427,7 @@ class Translator:
         if region not in self._installed:
             return
         self._installed.remove(region)
+        self._assembled.discard(region)
         self.statistics["invalidated"] += 1
         for place, word, _ in region.entries:
             self._forget_word(word)
