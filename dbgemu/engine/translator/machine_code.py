@@ -6,10 +6,15 @@ object's text is all there is to it, and can be put anywhere.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
+from io import BytesIO
 
 import llvmlite.binding as llvm
+from elftools.common.exceptions import ELFError
+from elftools.elf.constants import SH_FLAGS
+from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
+from elftools.elf.sections import SymbolTableSection
 
 from dbgemu.engine.translator.region_core import emit_regions
 from dbgemu.engine.translator.regions import Region
@@ -17,9 +22,7 @@ from dbgemu.engine.translator.regions import Region
 #: LLVM's code generation level: see docs/engine.md for what was measured
 LEVEL = 1
 
-_SECTION = struct.Struct("<IIQQQQIIQQ")
-_SYMBOL = struct.Struct("<IBBHQQ")
-_SYMTAB, _RELA, _FUNCTION = 2, 4, 2
+_EXECUTED = SH_FLAGS.SHF_EXECINSTR
 
 
 class ObjectError(Exception):
@@ -59,25 +62,22 @@ def compile_regions(text: str, machine: llvm.TargetMachine) -> bytes:
 
 def text_of(contents: bytes, count: int) -> Text:
     """The code of ``region_0`` and so on in an ELF object file; ObjectError when it needs linking."""
-    if contents[:6] != b"\x7fELF\x02\x01":
-        raise ObjectError("not a 64-bit little-endian ELF file")
-    start, _, _, _, _, _, count_sections, _ = struct.unpack_from("<QIHHHHHH", contents, 40)
-    sections = [_SECTION.unpack_from(contents, start + k * _SECTION.size) for k in range(count_sections)]
-    texts = [k for k, section in enumerate(sections) if section[2] & 4 and section[5]]
+    try:
+        elf = ELFFile(BytesIO(contents))
+    except ELFError as error:
+        raise ObjectError(f"not an object file: {error}") from error
+    sections = list(elf.iter_sections())
+    texts = [k for k, section in enumerate(sections) if section["sh_flags"] & _EXECUTED and section.data_size]
     if len(texts) != 1:
         raise ObjectError(f"{len(texts)} sections with code instead of one")
     for section in sections:
-        if section[1] == _RELA and section[7] == texts[0]:
+        if isinstance(section, RelocationSection) and section["sh_info"] == texts[0]:
             raise ObjectError("code that refers to something outside")
-    text = sections[texts[0]]
-    offsets: dict[str, int] = {}
-    for section in sections:
-        if section[1] != _SYMTAB:
-            continue
-        strings = sections[section[6]][4]
-        for place in range(section[4], section[4] + section[5], _SYMBOL.size):
-            name, info, _, index, value, _ = _SYMBOL.unpack_from(contents, place)
-            if info & 15 == _FUNCTION and index == texts[0]:
-                end = contents.index(b"\0", strings + name)
-                offsets[contents[strings + name : end].decode()] = value
-    return Text(contents[text[4] : text[4] + text[5]], tuple(offsets[f"region_{k}"] for k in range(count)))
+    offsets = {
+        symbol.name: symbol["st_value"]
+        for section in sections
+        if isinstance(section, SymbolTableSection)
+        for symbol in section.iter_symbols()
+        if symbol["st_shndx"] == texts[0]
+    }
+    return Text(sections[texts[0]].data(), tuple(offsets[f"region_{k}"] for k in range(count)))
