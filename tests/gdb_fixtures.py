@@ -1,5 +1,6 @@
 """A GDB server for a machine that does what the test says, and raw clients of it."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
@@ -22,6 +23,7 @@ def session(machine: FakeMachine) -> Iterator[DebugSession]:
     session = DebugSession(machine)
     yield session
     session.close()
+    assert not any(thread.name == "machine" for thread in threading.enumerate())
 
 
 @pytest.fixture

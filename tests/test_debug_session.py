@@ -2,10 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
-from support import RAM_BASE, START, UNMAPPED, FakeMachine, until
+from support import RAM_BASE, START, UNMAPPED, until
 
 from dbgemu.debug.events import FrontEnd, StopEvent, StopKind
 from dbgemu.debug.session import DebugSession
@@ -14,6 +13,8 @@ from dbgemu.engine.cpu import TranslationFault
 from dbgemu.machine import Machine
 from dbgemu.target.bus import BusError
 from dbgemu.target.mini2440 import Mini2440, PowerRequest
+
+pytest_plugins = ["gdb_fixtures"]
 
 
 class Recorder(FrontEnd):
@@ -37,19 +38,6 @@ class Recorder(FrontEnd):
 
     def quitting(self) -> None:
         self.others.append("quit")
-
-
-@pytest.fixture
-def machine() -> FakeMachine:
-    return FakeMachine()
-
-
-@pytest.fixture
-def session(machine: FakeMachine) -> Iterator[DebugSession]:
-    session = DebugSession(machine)
-    yield session
-    session.close()
-    assert not any(thread.name == "machine" for thread in threading.enumerate())
 
 
 def attached(session: DebugSession, **options: bool) -> Recorder:

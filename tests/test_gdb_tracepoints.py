@@ -16,6 +16,8 @@ from dbgemu.gdbstub.errors import PacketError
 from dbgemu.gdbstub.packets import ANNOUNCEMENT, parse
 from dbgemu.gdbstub.server import GdbServer
 
+pytest_plugins = ["gdb_fixtures"]
+
 HERE = START + 8
 #: reg 0; const8 2; equal; end
 CONDITION = b"260000" + b"2202" + b"13" + b"27"
@@ -26,13 +28,6 @@ def machine() -> FakeMachine:
     machine = FakeMachine()
     machine.board.clock = SimpleNamespace(now=5_000_000)
     return machine
-
-
-@pytest.fixture
-def session(machine: FakeMachine) -> Iterator[DebugSession]:
-    session = DebugSession(machine)
-    yield session
-    session.close()
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """Tracepoints below GDB: what is recorded, when, and when an experiment ends."""
 
 import struct
-from collections.abc import Iterator
 
 import pytest
-from support import RAM_BASE, START, UNMAPPED, FakeMachine
+from support import RAM_BASE, START, UNMAPPED
 
 from dbgemu.debug.agent import parse
 from dbgemu.debug.events import FrontEnd, StopKind
@@ -20,20 +19,10 @@ from dbgemu.debug.tracepoints.definitions import (
 )
 from dbgemu.debug.tracepoints.experiment import TIMESTAMP, Experiment
 
+pytest_plugins = ["gdb_fixtures"]
+
 #: agent expressions
 REG_0, CONST_8, END = "260000", "22", "27"
-
-
-@pytest.fixture
-def machine() -> FakeMachine:
-    return FakeMachine()
-
-
-@pytest.fixture
-def session(machine: FakeMachine) -> Iterator[DebugSession]:
-    session = DebugSession(machine)
-    yield session
-    session.close()
 
 
 @pytest.fixture
