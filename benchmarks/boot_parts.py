@@ -47,7 +47,7 @@ _MARKED = {RUN_LOOP: _LOOP, IN_ENGINE: _DEVICES, TRANSLATING: _TRANSLATION, WAIT
 #: functions of the engine that are not handlers or what is between them
 _FUNCTIONS = {
     **dict.fromkeys(("walk", "fill", "slow_read", "slow_write", "slow_fetch"), _MEMORY),
-    **dict.fromkeys(("port_read", "port_write"), _MEMORY),
+    **dict.fromkeys(("port_read", "port_write", "port_count"), _MEMORY),
     **dict.fromkeys(("go_arm", "go_thumb", "go_any"), _JUMPS),
 }
 #: translated code begins at multiples of so many bytes

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,14 +13,15 @@ from pathlib import Path
 
 from benchmarks.harness import Settings
 from benchmarks.linux_boot import boot_command, find_guest, wait_for_prompt
-from benchmarks.processes import emulator
+from benchmarks.processes import EmulatorProcess, cpu_seconds, emulator, workers
 from benchmarks.start_up import warm_up
 from dbgemu.engine.native import cache_folder, source_digest
 from dbgemu.engine.translator.cache import LARGEST, RegionCache, default_path
 from dbgemu.engine.translator.stencils import stencil_path
 
-#: so often is the guest booted for a cache to become warm
-WARMING = 6
+#: so often is the guest booted for a cache to become warm, and left at its prompt until the translator's
+#: processes use less than this part of a core, or so many seconds have passed
+WARMING, _QUIET, _LONGEST = 3, 0.05, 60.0
 
 
 class Caches:
@@ -53,13 +56,14 @@ class Caches:
         return folder
 
     def warm(self) -> Path:
-        """A folder after some boots of the Linux guest."""
+        """A folder after some boots of the Linux guest, each ended when hardly anything was compiled."""
         folder = self.fresh()
         command = boot_command(self._settings, find_guest(self._settings))
         for number in range(WARMING):
             self._settings.progress(f"warming the cache: boot {number + 1} of {WARMING}")
             with emulator(command, self.environment(folder)) as process:
                 wait_for_prompt(process)
+                _wait_for_workers(process)
         return folder
 
     def full(self, warm: Path) -> Path:
@@ -69,6 +73,18 @@ class Caches:
         shutil.copy(self.regions(warm), path)
         fill(path)
         return folder
+
+
+def _wait_for_workers(process: EmulatorProcess) -> None:
+    """Leave the guest at its prompt until hardly anything is compiled any more."""
+    end = time.monotonic() + _LONGEST
+    before = -math.inf
+    while time.monotonic() < end:
+        used = sum(cpu_seconds(pid) for pid in workers(process.pid).values())
+        if used - before < _QUIET:
+            return
+        before = used
+        time.sleep(1)
 
 
 @contextmanager

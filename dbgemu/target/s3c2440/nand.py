@@ -496,9 +496,10 @@ class NandController(Device):
                 self._drive_irq()
         if level:
             self.held_status.hold(self.NFSTAT | control & _NCE | 1)
+            self._post()
         else:
             self.held_status.release()
-        self._post()
+            self.commands.refuse()
 
     def _drive_irq(self) -> None:
         """Status or control may have changed."""
