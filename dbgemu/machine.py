@@ -7,9 +7,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dbgemu.engine.cpu import Cpu, WatchHit
 from dbgemu.engine.native import NativeCode
@@ -44,8 +43,7 @@ class StopReason(Enum):
     SEMIHOSTING = auto()
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(NamedTuple):
     """A stop: its reason, the next instruction's address and, at a watchpoint, the access.
 
     ``caught`` is what the CPU caught: see :meth:`Cpu.take_caught`; 0 where a device's code asked to stop.

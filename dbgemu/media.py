@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from dbgemu import option_drive
@@ -105,7 +104,7 @@ class Media:
         self._check_slot(device)
         before = self._open.get(_CARD)
         try:
-            item = replace(option_drive.sd_image(file), read_only=read_only)
+            item = option_drive.sd_image(file)._replace(read_only=read_only)
             if before is not None and _same(before[0], item):
                 self._take_card()
             self._insert(item)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dbgemu.errors import OptionError
 
@@ -22,8 +21,7 @@ _HOST = frozenset({"alsa", "pa", "pipewire", "jack", "sdl", "oss", "coreaudio", 
 _LOWEST, _HIGHEST = 8000, 192000
 
 
-@dataclass(frozen=True)
-class AudioOptions:
+class AudioOptions(NamedTuple):
     """Who takes the sound. ``rate`` is in Hz; ``path`` and ``source`` are for ``wav``."""
 
     driver: str = "none"

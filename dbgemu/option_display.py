@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from dbgemu.errors import OptionError
 from dbgemu.target.chips.lcd_panel import MODELS, PanelModel
@@ -14,8 +14,7 @@ _FIRST_PORT = 5900
 _LAST_DISPLAY = 65535 - _FIRST_PORT
 
 
-@dataclass(frozen=True)
-class DisplaySpec:
+class DisplaySpec(NamedTuple):
     """What shows the screen: ``kind`` is none, sdl or vnc; the rest is for vnc."""
 
     kind: str

@@ -9,10 +9,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbgemu.errors import OptionError
 
@@ -27,8 +26,7 @@ _WITHOUT_EFFECT = {"cache", "aio", "media", "werror", "rerror", "discard", "dete
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 
 
-@dataclass(frozen=True)
-class Drive:
+class Drive(NamedTuple):
     """An image file and where it goes. ``card``: what an image in the slot is."""
 
     file: Path
@@ -40,8 +38,7 @@ class Drive:
     card: str = "sd"
 
 
-@dataclass(frozen=True)
-class PluggedDevice:
+class PluggedDevice(NamedTuple):
     """Something on the USB. ``drive`` is a disk's, or the name of one; ``port`` 1 or 2, else any."""
 
     driver: str
@@ -113,7 +110,7 @@ def device(argument: str) -> PluggedDevice:
         if key == "drive" and name != "usb-storage":
             raise OptionError(f"a {name} has no drive")
         field, convert = _choose(key, _DEVICE_KEYS, ())
-        made = replace(made, **{field: convert(text)})
+        made = made._replace(**{field: convert(text)})
     if name == "usb-storage" and made.drive is None:
         raise OptionError("usb-storage needs an image: add drive=ID, and -drive if=none,id=ID,file=FILE")
     return made

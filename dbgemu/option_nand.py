@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from dbgemu.errors import OptionError
 from dbgemu.target.chips.nand_parts import PARTS, NandPart
@@ -28,4 +27,4 @@ def nand_chip(argument: str, find_name: Callable[[str], str]) -> NandPart:
             raise OptionError(
                 f"block {block} cannot be bad: a {part.name} may have bad ones from 1 to {part.blocks - 1}"
             )
-    return replace(part, bad_blocks=blocks)
+    return part._replace(bad_blocks=blocks)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbgemu.debug.semihosting.config import Target
 from dbgemu.errors import OptionError
@@ -13,8 +12,7 @@ from dbgemu.host.chardev import ChardevSpec, parse_chardev
 _SWITCH = {"on": True, "off": False}
 
 
-@dataclass(frozen=True)
-class SemihostingOptions:
+class SemihostingOptions(NamedTuple):
     """``-semihosting-config``: QEMU's keys. ``arguments`` are the guest's command line, word by word."""
 
     enabled: bool = True
@@ -59,10 +57,10 @@ def semihosting_config(argument: str) -> SemihostingOptions:
         if not equals and number == 0 and part in _SWITCH:
             key, value = "enable", part
         if key == "arg":
-            options = replace(options, arguments=(*options.arguments, value))
+            options = options._replace(arguments=(*options.arguments, value))
         elif key in _KEYS and (equals or key == "enable"):
             name, convert = _KEYS[key]
-            options = replace(options, **{name: convert(key, value)})
+            options = options._replace(**{name: convert(key, value)})
         else:
             raise OptionError(
                 f"'{part}' is not understood: write {', '.join(_KEYS)} or arg, with = and a value"

@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from dbgemu.errors import OptionError
-from dbgemu.gdbstub.endpoint import parse_endpoint
 from dbgemu.host.chardev import ChardevSpec, parse_chardev
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -25,8 +23,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 MEMORY_SIZES = tuple(n * MIB for n in (2, 4, 8, 16, 32, 64, 128))
 
 
-@dataclass(frozen=True)
-class RtcBase:
+class RtcBase(NamedTuple):
     """Where the real-time clock starts: the host's time, or a fixed moment."""
 
     zone: Literal["utc", "localtime"] = "utc"
@@ -41,8 +38,7 @@ class RtcBase:
         return int(datetime.now().replace(tzinfo=UTC).timestamp())
 
 
-@dataclass(frozen=True)
-class ClockRate:
+class ClockRate(NamedTuple):
     """How much virtual time an instruction takes, and whether idle time is waited for."""
 
     #: of an instruction; None: a period of the core clock, as the guest sets it
@@ -202,6 +198,8 @@ def gdb_server(argument: str) -> str:
     """Where the GDB server listens: ``tcp:HOST:PORT`` or ``unix:PATH`` (HOST may be left out)."""
     if argument.partition(":")[0] not in ("tcp", "unix"):
         raise OptionError(f"'{argument}' cannot carry GDB's protocol: write tcp::1234 or unix:PATH")
+    from dbgemu.gdbstub.endpoint import parse_endpoint  # few runs need it
+
     parse_endpoint(argument)
     return argument
 

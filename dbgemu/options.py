@@ -7,7 +7,6 @@ one dash (two are accepted), the argument as the next word.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from textwrap import fill
@@ -47,8 +46,7 @@ LOG_ITEMS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """A command line that has been understood. Sizes are in bytes."""
 
     machine: str = "mini2440"
@@ -77,14 +75,14 @@ class Options:
     gdb: str | None = None
     stopped: bool = False
     symbols: tuple[SymbolSource, ...] = ()
-    audio: AudioOptions = field(default_factory=AudioOptions)
+    audio: AudioOptions = AudioOptions()
     trace_dir: Path | None = None
     trace: tuple[str, ...] = ()
     semihosting: bool = False
     semihosting_config: SemihostingOptions | None = None
     semihosting_dir: Path | None = None
-    rtc: RtcBase = field(default_factory=RtcBase)
-    clock: ClockRate = field(default_factory=ClockRate)
+    rtc: RtcBase = RtcBase()
+    clock: ClockRate = ClockRate()
     accel: str = "jit"
     warp: bool = False
     log_items: frozenset[str] = frozenset()
@@ -452,4 +450,4 @@ def _check_together(options: Options) -> None:
         raise OptionError("-demo boots firmware of its own, so it cannot be used with -kernel")
 
 
-assert all(row.field in {"", *(item.name for item in fields(Options))} for row in ROWS.values())
+assert all(row.field in {"", *Options._fields} for row in ROWS.values())

@@ -119,7 +119,8 @@ def test_a_start_with_compiled_code_imports_neither_llvm_nor_what_few_runs_need(
         "import sys; import dbgemu.emulator, dbgemu.engine.translator.jit;"
         "from dbgemu.engine.native import load_interpreter; load_interpreter();"
         "print([m for m in ('llvmlite.binding', 'dbgemu.debug.linux', 'dbgemu.gdbstub.server',"
-        " 'dbgemu.engine.interpreter', 'dbgemu.engine.translator.region_core') if m in sys.modules])"
+        " 'dbgemu.engine.interpreter', 'dbgemu.engine.translator.region_core', 'dbgemu.debug.agent',"
+        " 'dbgemu.debug.tracepoints', 'tempfile') if m in sys.modules])"
     )
     output = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     assert output == "[]\n"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from dbgemu.debug.conditions import Conditional, NativeFilter
+from dbgemu.debug.native_filter import Conditional, NativeFilter
 from dbgemu.debug.points import Point
 from dbgemu.engine.cpu import TranslationFault
 

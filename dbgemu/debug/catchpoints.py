@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbgemu.debug.memory import MEMORY_ERRORS
 from dbgemu.debug.points import Point
@@ -97,8 +97,7 @@ class Catchpoint(Point):
     numbers: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
-class Happening:
+class Happening(NamedTuple):
     """Something that happened: its kind, in words, and what catchpoints may be narrowed to."""
 
     kind: CatchKind

@@ -8,20 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from dbgemu.debug.breakpoints import Breakpoint, BreakpointBook
 from dbgemu.debug.catchpoints import CatchpointBook
-from dbgemu.debug.conditions import problems
 from dbgemu.debug.events import StopEvent, StopKind
 from dbgemu.debug.symbols import Symbols
-from dbgemu.debug.tracepoints.experiment import Experiment
 from dbgemu.debug.transactions import DeviceMap
 from dbgemu.debug.watchpoints import WatchpointBook
 from dbgemu.machine import Stop, StopReason
 
 if TYPE_CHECKING:
+    from dbgemu.debug.events import FrontEnd
     from dbgemu.debug.semihosting.host import Semihosting
+    from dbgemu.debug.tracepoints.experiment import Experiment
     from dbgemu.engine.cpu import Cpu
     from dbgemu.machine import Machine
 
@@ -44,7 +45,8 @@ class Runner:
         self.breakpoints = BreakpointBook(machine.cpu, numbers)
         self.watchpoints = WatchpointBook(machine.cpu, self.devices, numbers)
         self.catchpoints = CatchpointBook(machine, numbers)
-        self.trace = Experiment(machine, self.breakpoints)
+        self._experiment: Experiment | None = None
+        self._experiment_lock = Lock()
         #: set from any thread, before the machine is asked to stop
         self.pause_wanted = False
         #: interrupts are taken during single steps; they are held back otherwise, as a debugged
@@ -53,6 +55,25 @@ class Runner:
         #: who answers semihosting calls
         self.semihosting: Semihosting | None = None
         self._stops = 0
+
+    @property
+    def trace(self) -> Experiment:
+        """The trace experiment, which is made when somebody first asks for it."""
+        from dbgemu.debug.tracepoints.experiment import Experiment  # few sessions need it
+
+        with self._experiment_lock:
+            if self._experiment is None:
+                self._experiment = Experiment(self._machine, self.breakpoints)
+            return self._experiment
+
+    def trace_left(self, owner: FrontEnd) -> None:
+        """``owner``, who may have started the trace experiment, has gone."""
+        if self._experiment is not None:
+            self._experiment.left(owner)
+
+    @property
+    def _tracing(self) -> bool:
+        return self._experiment is not None and self._experiment.running
 
     def not_waiting(self) -> AbstractContextManager[None]:
         """Inside, a semihosting call that has to wait is not executed: the event says that it waits."""
@@ -89,16 +110,17 @@ class Runner:
         """
         self.catchpoints.forget()
         pc = self._cpu.read_register("pc")
-        if pc != stopped_at and (self.breakpoints.here(pc) or self.trace.running):
+        if pc != stopped_at and (self.breakpoints.here(pc) or self._tracing):
             event = self._judge(Stop(StopReason.BREAKPOINT, pc))
             if event is not None:
                 return event
-        trace, run = self.trace, self._machine.run
+        run = self._machine.run
         while not self.pause_wanted:
             left = None if limit is None else limit - self._cpu.instructions
             if (left is not None and left <= 0) or (done is not None and done()):
                 return self._at_limit()
-            event = self._run_a_step() if trace.stepping else self._judge(run(left))
+            stepping = self._tracing and self.trace.stepping
+            event = self._run_a_step() if stepping else self._judge(run(left))
             if event is not None:
                 return event
         return self.event(StopKind.PAUSE)
@@ -150,7 +172,7 @@ class Runner:
             stop = self._machine.step(interrupts=interrupts)
             reason = stop.reason
             if reason is StopReason.LIMIT:
-                if self.trace.running:
+                if self._tracing:
                     self.trace.stepped(stop.pc)
                     self.trace.arrived(stop.pc)
                 here = self.breakpoints.here(stop.pc)
@@ -218,6 +240,15 @@ class Runner:
                 self.breakpoints.remove(item)
         return found
 
+    @staticmethod
+    def _problems(found: Iterable[Breakpoint]) -> str:
+        """What went wrong with the commands of the breakpoints that stop the machine now."""
+        if all(item.action is None for item in found):
+            return ""
+        from dbgemu.debug.conditions import problems  # few breakpoints have any
+
+        return problems(found)
+
     def _judge_catch(self, stop: Stop) -> StopEvent | None:
         catchpoints, message = self.catchpoints.reached(stop)
         # the run that follows passes over what stands here
@@ -234,11 +265,11 @@ class Runner:
         """What the machine's ``stop`` means to debuggers; None when it is to run on."""
         match stop.reason:
             case StopReason.BREAKPOINT:
-                if self.trace.running:
+                if self._tracing:
                     self.trace.arrived(stop.pc)
                 found = self._reached(self.breakpoints.here(stop.pc))
                 if found:
-                    return self._numbered(StopKind.BREAKPOINT, stop.pc, found, problems(found))
+                    return self._numbered(StopKind.BREAKPOINT, stop.pc, found, self._problems(found))
                 self.breakpoints.passed_by(stop.pc)
                 return None
             case StopReason.WATCHPOINT if stop.watch is not None:
@@ -257,7 +288,7 @@ class Runner:
             case _:
                 # A request whose pause was served already, or came from elsewhere: the loop decides.
                 # The next run passes over the first instruction.
-                if self.trace.running:
+                if self._tracing:
                     self.trace.arrived(stop.pc)
                 return None
 

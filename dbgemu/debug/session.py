@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dbgemu.debug.semihosting.console import Console
     from dbgemu.debug.semihosting.files import RemoteHost
     from dbgemu.debug.semihosting.host import Semihosting
+    from dbgemu.debug.tracepoints.experiment import Experiment
     from dbgemu.machine import Machine
 
 T = TypeVar("T")
@@ -76,7 +77,6 @@ class DebugSession:
         self.catchpoints.on_change = self._point_changed
         self.symbols = self._runner.symbols
         self.devices = self._runner.devices
-        self.trace = self._runner.trace
         self.memory = MemoryAccess(self)
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
@@ -98,6 +98,11 @@ class DebugSession:
     @step_interrupts.setter
     def step_interrupts(self, value: bool) -> None:
         self._runner.step_interrupts = value
+
+    @property
+    def trace(self) -> Experiment:
+        """The trace experiment."""
+        return self._runner.trace
 
     def serve_semihosting(self, config: SemihostingConfig, console: Console) -> Semihosting:
         """Answer the guest's semihosting calls, until the result is closed. Raises OSError."""
@@ -146,7 +151,7 @@ class DebugSession:
         self.breakpoints.remove_owned(owner)
         self.watchpoints.remove_owned(owner)
         self.catchpoints.remove_owned(owner)
-        self.trace.left(owner)
+        self._runner.trace_left(owner)
 
     def tell(self, change: Change) -> None:
         """Tell everyone but who made it of ``change``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dbgemu.target.bus import Bus, BusError
 from dbgemu.target.device import Device
@@ -35,8 +35,7 @@ class Place:
         return f"{self.device.name}.{self.register.name}" + (f"+{inside}" if inside else "")
 
 
-@dataclass(frozen=True)
-class Transaction:
+class Transaction(NamedTuple):
     """One access to a device: ``value`` is what is being written, or what a read would give (a peek).
 
     ``address`` is virtual; ``size`` is in bytes; ``fields`` is the value decoded, or empty.

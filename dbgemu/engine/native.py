@@ -13,10 +13,11 @@ import ctypes
 import hashlib
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import llvmlite
@@ -50,16 +51,31 @@ def source_digest(*, everything: bool = False) -> str:
 
     With ``everything`` the translator's too.
     """
+    digest = _interpreter_digest().copy()
+    if everything:
+        _add_sources(digest, _folder_of(dbgemu.engine) / "translator")
+    return digest.hexdigest()
+
+
+@cache
+def _interpreter_digest() -> hashlib._Hash:
+    """Kept, as each start needs it for the interpreter and for the translator."""
     digest = hashlib.sha256()
-    folders = [Path(str(package.__file__)).parent for package in (dbgemu.engine, dbgemu.target.arm)]
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            if "assembler" in path.parts or ("translator" in path.parts and not everything):
-                continue
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for package in (dbgemu.engine, dbgemu.target.arm):
+        _add_sources(digest, _folder_of(package), but=("assembler", "translator"))
     for part in (llvmlite.__version__, sys.platform, os.uname().machine, *_host_cpu()):
         digest.update(b"\0" + part.encode())
-    return digest.hexdigest()
+    return digest
+
+
+def _folder_of(package: ModuleType) -> Path:
+    return Path(str(package.__file__)).parent
+
+
+def _add_sources(digest: hashlib._Hash, folder: Path, but: Sequence[str] = ()) -> None:
+    for path in sorted(folder.rglob("*.py")):
+        if not any(name in but for name in path.relative_to(folder).parts):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
 
 
 def _host_cpu() -> Iterator[str]:
@@ -92,6 +108,8 @@ def read_cached(path: Path) -> bytes | None:
 
 def write_cached(path: Path, contents: bytes) -> None:
     """Put an object into the cache; a cache that cannot be written is done without."""
+    import tempfile  # by no start with a warm cache
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
@@ -161,6 +179,8 @@ class NativeCode:
             self._objects.append(linked)
             self._symbols |= linked.symbols
             return
+        import tempfile
+
         with tempfile.NamedTemporaryFile(suffix=".o") as file:
             file.write(contents)
             file.flush()

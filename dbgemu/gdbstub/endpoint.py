@@ -6,8 +6,8 @@ import errno
 import re
 import socket
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dbgemu.errors import OptionError
 
@@ -17,8 +17,7 @@ _LOOPBACK = "127.0.0.1"
 _TCP = re.compile(r"tcp:(?:\[(?P<v6>[^]]*)\]|(?P<host>[^:]*)):(?P<port>\d{1,5})")
 
 
-@dataclass(frozen=True)
-class TcpEndpoint:
+class TcpEndpoint(NamedTuple):
     """A TCP port; port 0 lets the system choose."""
 
     host: str
@@ -49,8 +48,7 @@ class TcpEndpoint:
         """Clean up after the listener is closed: nothing to do."""
 
 
-@dataclass(frozen=True)
-class UnixEndpoint:
+class UnixEndpoint(NamedTuple):
     """A socket in the file system."""
 
     path: Path

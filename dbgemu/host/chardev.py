@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dbgemu.errors import OptionError
 from dbgemu.host.backend import Chardev, ChardevEvent
@@ -23,8 +22,7 @@ __all__ = ["Chardev", "ChardevEvent", "ChardevSpec", "OptionError", "open_charde
 FORMS = "stdio, mon:stdio, pty, tcp:HOST:PORT, telnet:HOST:PORT, unix:PATH, file:PATH, null or none"
 
 
-@dataclass(frozen=True)
-class ChardevSpec:
+class ChardevSpec(NamedTuple):
     """A back end as it was asked for. ``mux``: shared by a serial port and the monitor.
 
     ``host`` and ``port`` are for tcp and telnet, ``path`` for unix and file; ``wait``: a server does
@@ -55,7 +53,7 @@ def parse_chardev(spec: str) -> ChardevSpec:
     parsed = parser(text, kind, rest if colon else None)
     if mux and kind in ("none", "null", "file"):
         raise OptionError(f"'{text}' cannot work: nothing could be typed into the monitor on {kind}")
-    return replace(parsed, mux=mux)
+    return parsed._replace(mux=mux)
 
 
 def _parse_plain(text: str, kind: str, rest: str | None) -> ChardevSpec:
@@ -135,8 +133,8 @@ def _with_options(spec: ChardevSpec, options: str) -> ChardevSpec:
     if chosen.get("wait") and not server:
         raise OptionError(f"'{spec}' would wait for a connection, which only a server does: add server")
     # As in QEMU, a server waits for its first client unless told otherwise.
-    return replace(
-        spec, server=server, wait=server and chosen.get("wait", True), nodelay=chosen.get("nodelay", False)
+    return spec._replace(
+        server=server, wait=server and chosen.get("wait", True), nodelay=chosen.get("nodelay", False)
     )
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbgemu.errors import Error
 
@@ -23,8 +22,7 @@ class CommandError(Error):
     """A command line that cannot be obeyed; ``str()`` is one clear sentence."""
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What a command found out: ``text`` for people, ``data`` (what JSON can say) for scripts."""
 
     text: str
@@ -49,8 +47,7 @@ class Kind(Enum):
     COMMAND = auto()
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """One argument. ``choices`` are its possible values, or those worth completing."""
 
     name: str
@@ -67,8 +64,7 @@ class Argument:
         return f"[{text}]" if self.optional else text
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """One command: ``help`` is one line, ``details`` what ``help NAME`` shows below it.
 
     ``formatted``: a format may follow the name, as in ``x/4xw``. ``group`` is its heading in help.

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from dbgemu.debug.snapshots.book import Snapshots
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(NamedTuple):
     """A file behind a flash chip. ``snapshot``: it is not written to, changes are lost at the end."""
 
     device: str
@@ -21,16 +19,14 @@ class Image:
     snapshot: bool
 
 
-@dataclass(frozen=True)
-class Connection:
+class Connection(NamedTuple):
     """What a port, the monitor or the GDB server is connected to on the host."""
 
     name: str
     where: str
 
 
-@dataclass(frozen=True)
-class NetworkEnd:
+class NetworkEnd(NamedTuple):
     """Something on the board's network; frames from it and to it are counted."""
 
     name: str

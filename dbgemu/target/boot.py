@@ -8,8 +8,8 @@ MMU and caches off, SVC mode, interrupts masked.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from dbgemu.errors import OptionError
 from dbgemu.target.images import Image, parse_image, unwrap_ramdisk
@@ -40,8 +40,7 @@ _ATAG_NONE, _ATAG_CORE, _ATAG_MEM, _ATAG_INITRD2, _ATAG_CMDLINE = (
 )
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(NamedTuple):
     """``data`` for physical ``address``; ``what`` names it in messages ("the initrd")."""
 
     address: int
@@ -54,8 +53,7 @@ class Load:
         return self.address + len(self.data)
 
 
-@dataclass(frozen=True)
-class BootPlan:
+class BootPlan(NamedTuple):
     """What to put into memory, and the registers that the CPU starts with."""
 
     kind: str

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 #: from the largest on: what a number of units is divided by, and the letter for that
 _PREFIXES = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(NamedTuple):
     """One line of a dump: ``value`` in ``unit`` (``Hz``, ``ns``, ``baud``; empty for none or words)."""
 
     name: str

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class GuestError:
+class GuestError(NamedTuple):
     """One wrong access: which device saw it and, where known, the guest's pc."""
 
     device: str

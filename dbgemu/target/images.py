@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from dbgemu.errors import OptionError
@@ -36,8 +35,7 @@ class Segment(NamedTuple):
     data: bytes
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(NamedTuple):
     """A file that has been understood.
 
     ``entry`` is a physical address, or None for the image's first byte; its bit 0 is not set for

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 
 class Target(Enum):
@@ -19,8 +19,7 @@ class Target(Enum):
     AUTO = "auto"
 
 
-@dataclass(frozen=True)
-class SemihostingConfig:
+class SemihostingConfig(NamedTuple):
     """What the guest gets. ``epoch`` is the time at power-on in seconds since 1970."""
 
     target: Target = Target.AUTO
@@ -32,4 +31,4 @@ class SemihostingConfig:
     command_line: bytes = b""
     epoch: int = 0
     #: from where to where nothing is loaded: the guest's heap and stack
-    free_memory: tuple[int, int] = field(default=(0, 0))
+    free_memory: tuple[int, int] = (0, 0)

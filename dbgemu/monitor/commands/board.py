@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -138,9 +137,9 @@ def _info_irq(context: Context, arguments: Sequence[str]) -> Report:
     def look() -> tuple[list[dict[str, Any]], dict[str, Any]]:
         sources = []
         for state in intc.describe():
-            entry = asdict(state)
+            entry = state._asdict()
             source = entry.pop("source")
-            sources.append({key: source[key] for key in ("name", "bit", "parent")} | entry)
+            sources.append({"name": source.name, "bit": source.bit, "parent": source.parent} | entry)
         psr = cpu.read_register("cpsr")
         chosen = next((source.name for source in SOURCES if source.mask == intc.INTPND), None)
         cpu_side = {

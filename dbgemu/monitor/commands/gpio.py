@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 
 from dbgemu.monitor.command import Argument, Command, CommandError, Report
 from dbgemu.monitor.context import Context
@@ -27,7 +26,7 @@ def _info_gpio(context: Context, arguments: Sequence[str]) -> Report:
         names = {pin.pin for pin in pins}
         facts = [fact for fact in facts if fact.name.rpartition(" ")[2] in names]
     data = {
-        "pins": [asdict(pin) for pin in pins],
+        "pins": [pin._asdict() for pin in pins],
         "external_interrupts": [{"name": fact.name, "state": fact.value} for fact in facts],
     }
     return Report("\n".join(_lines(pins, facts)), data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from dbgemu.monitor.command import Argument, Command, CommandError, Report
@@ -36,7 +35,7 @@ def _info_network(context: Context, arguments: Sequence[str]) -> Report:
         lines.append(f"  {end.name}: {end.where}{state}; {end.received} frames from it, {end.sent} to it")
     if not ends:
         lines.append("  nobody else is on the network")
-    return Report("\n".join(lines), {**data, "ends": [asdict(end) for end in ends]})
+    return Report("\n".join(lines), {**data, "ends": [end._asdict() for end in ends]})
 
 
 def _info_usernet(context: Context, arguments: Sequence[str]) -> Report:

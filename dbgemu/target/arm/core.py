@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from dbgemu.target.arm.state import N, V, Z
 from dbgemu.target.arm.value import Value
@@ -72,8 +72,7 @@ class Fields:
 Semantics = Callable[["Core", Fields], None]
 
 
-@dataclass(frozen=True)
-class Routine:
+class Routine(NamedTuple):
     """Shared semantics that back ends may compile once and call: widths of arguments and result."""
 
     name: str

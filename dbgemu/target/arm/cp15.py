@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAIN_ID = 0x41129200  # ARM, ARMv4T, part 0x920, revision 0: what the S3C2440A answers
 CACHE_TYPE = 0x0D172172  # ARM920T TRM 2.3.2: 16 KB instruction and data caches, 64 ways, write-back
@@ -21,8 +21,7 @@ TTB_MASK = 0xFFFFC000
 FCSE_PID_MASK = 0xFE000000
 
 
-@dataclass(frozen=True)
-class Cp15Register:
+class Cp15Register(NamedTuple):
     """A register as debuggers see it: the field of the CPU's state, or a constant."""
 
     name: str

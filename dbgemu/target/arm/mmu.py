@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbgemu.target.arm.core import Core, routine
 from dbgemu.target.arm.cp15 import CONTROL_MMU
@@ -100,8 +100,7 @@ def _check_domain(m: Core, rights: Value, fault: int, domain: Value) -> None:
         m.ret(_fault(m, fault, domain))
 
 
-@dataclass(frozen=True)
-class _Rights:
+class _Rights(NamedTuple):
     """What decides whether an access is allowed, and the fault when it is not."""
 
     permission: Value

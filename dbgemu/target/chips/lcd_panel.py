@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbgemu.target.s3c2440.gpio_ports import Pin
 
 
-@dataclass(frozen=True)
-class PanelModel:
+class PanelModel(NamedTuple):
     """A panel that is sold for the board; ``width`` and ``height`` in pixels."""
 
     name: str

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class NandPart:
+class NandPart(NamedTuple):
     """One type of chip, 8 bits wide. Sizes are in bytes, ``ids`` is what the read-id command gives."""
 
     name: str
@@ -58,8 +57,7 @@ class NandPart:
         return whole | {0x05: (column,), 0x60: (self.row_cycles,), 0x85: (column, page), 0x90: (0,)}
 
 
-@dataclass(frozen=True)
-class NandTiming:
+class NandTiming(NamedTuple):
     """How long the chip is busy, in ns of virtual time.
 
     Much shorter than the data sheet's (15 us, 200 us, 2 ms): a driver polls meanwhile, and each poll

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 BASS, TREBLE = 250.0, 3000.0
 #: what full scale is
@@ -50,8 +50,7 @@ def treble_boost(sound_mode: int, steps: int) -> int:
     return 2 * steps if sound_mode else 0
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A filter of second order: numerator and denominator, whose first coefficient is 1."""
 
     b0: float

@@ -7,12 +7,11 @@ of each is looked up in a table, and bytes that cannot carry into the next are a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import itemgetter
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """``planes`` have ``width`` x ``height`` bytes each."""
 
     width: int

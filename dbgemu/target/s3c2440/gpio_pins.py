@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 INPUT, OUTPUT, RESERVED = "input", "output", "reserved"
 
 
-@dataclass(frozen=True)
-class PinDescription:
+class PinDescription(NamedTuple):
     """A pin: its name and its alternate functions, in the order of their GPxCON codes.
 
     In ports B to J, code 00 is input, 01 output, 10 the first alternate function, 11 the second.
@@ -19,8 +18,7 @@ class PinDescription:
     alternates: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class PortDescription:
+class PortDescription(NamedTuple):
     """A port: ``offset`` of GPxCON in bytes; GPxDAT and GPxUP follow.
 
     ``control_bits`` is the width of a pin's field in GPxCON, ``control_reset`` and ``pull_reset``

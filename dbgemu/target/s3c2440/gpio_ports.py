@@ -13,8 +13,7 @@ A pin's level is the first of these that applies:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbgemu.target.lines import Line, Listener
 from dbgemu.target.s3c2440.gpio_pins import INPUT, OUTPUT, PinDescription, PortDescription
@@ -32,8 +31,7 @@ def _even_bits(word: int) -> int:
     return (word | word >> 8) & 0xFFFF
 
 
-@dataclass(frozen=True)
-class PinState:
+class PinState(NamedTuple):
     """One pin at one moment, a row of ``info gpio``.
 
     ``pull_up`` is whether the chip's own resistor is on; None for a pin that has none. ``direction`` is

@@ -23,10 +23,9 @@ level here for the reason above.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbgemu.target.device import Device
 from dbgemu.target.facts import Fact
@@ -39,8 +38,7 @@ EDGE, LEVEL = False, True
 _ACTIVE = ("idle", "requesting")
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A request input: ``bit`` in SRCPND, or in SUBSRCPND when it has a ``parent`` source."""
 
     name: str
@@ -115,15 +113,17 @@ _RELATCH = sum(source.mask for source in SOURCES if source.level)
 _SUB_RELATCH = sum(source.mask for source in SUB_SOURCES if source.level)
 
 
-def _parents(pending: int) -> int:
-    """The SRCPND bits that the unmasked sub-sources ``pending`` request."""
-    parents = {sub.parent for sub in SUB_SOURCES if sub.mask & pending}
-    return sum(source.mask for source in SOURCES if source.name in parents)
+def _fold(sources: Iterable[Source]) -> tuple[int, ...]:
+    """The SRCPND bits that unmasked sub-sources request, by which of ``sources`` these are."""
+    table = [0]
+    for source in sources:
+        parent = _BY_NAME[source.parent].mask if source.parent else 0
+        table += [parents | parent for parents in table]
+    return tuple(table)
 
 
 # The fold as two table look-ups: it runs at each access to SUBSRCPND or INTSUBMSK.
-_FOLD_LOW = tuple(_parents(pending) for pending in range(1 << 9))
-_FOLD_HIGH = tuple(_parents(pending << 9) for pending in range(1 << 6))
+_FOLD_LOW, _FOLD_HIGH = _fold(SUB_SOURCES[:9]), _fold(SUB_SOURCES[9:])
 
 #: S3C2440A UM figure 14-2: which source is which REQ of arbiters 0 to 5; these are REQ0-5 of arbiter 6
 ARBITERS: tuple[Mapping[int, str], ...] = (
@@ -195,8 +195,7 @@ def _priority_fields() -> tuple[Field, ...]:
     )
 
 
-@dataclass(frozen=True)
-class SourceState:
+class SourceState(NamedTuple):
     """One source at one moment, for ``info irq``: ``level`` is that of its line."""
 
     source: Source

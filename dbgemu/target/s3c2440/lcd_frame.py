@@ -10,7 +10,7 @@ bright. Dithering is not seen: a shade is shown as an even colour.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -70,7 +70,7 @@ def render_lines(scan: Scan, memory: tuple[bytes, ...], top: int, bottom: int) -
     """Lines ``top`` to ``bottom`` of what :func:`render` gives, where :func:`changed_lines` told of them."""
     if bottom - top == scan.height:
         return render(scan, memory)
-    part = replace(scan, height=bottom - top, starts=(scan.starts[0] + top * scan.stride,))
+    part = scan._replace(height=bottom - top, starts=(scan.starts[0] + top * scan.stride,))
     offset = top * scan.stride
     return render(part, (memory[0][offset : offset + part.part_bytes],))
 

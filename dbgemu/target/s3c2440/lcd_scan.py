@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbgemu.target.bus import Bus
 from dbgemu.target.memory import Memory
@@ -11,8 +11,7 @@ from dbgemu.target.memory import Memory
 BANK_SIZE = 1 << 22
 
 
-@dataclass(frozen=True)
-class Mode:
+class Mode(NamedTuple):
     """A value of BPPMODE: ``bits`` of a pixel in memory, and what they mean (see lcd_frame)."""
 
     name: str
@@ -40,8 +39,7 @@ MODES = {
 COLOUR_STN = frozenset((3, 4, 5, 6))
 
 
-@dataclass(frozen=True)
-class Scan:
+class Scan(NamedTuple):
     """One frame as the registers describe it. Sizes are in pixels, ``stride`` in bytes.
 
     ``starts`` are the physical addresses of the first line, and of the lower half's where an STN panel

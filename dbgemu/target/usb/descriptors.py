@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 # Descriptor types (table 9-5; HID 7.1)
 DEVICE, CONFIGURATION, STRING, INTERFACE, ENDPOINT = 1, 2, 3, 4, 5
@@ -17,8 +19,7 @@ _ENGLISH = 0x0409
 MANUFACTURER, PRODUCT, SERIAL = 1, 2, 3
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """One endpoint. ``address`` has bit 7 set to the host; ``packet`` in bytes, ``interval`` in frames."""
 
     address: int
@@ -33,8 +34,7 @@ class Endpoint:
         return struct.pack("<BBBBHB", 7, ENDPOINT, self.address, kind, self.packet, self.interval)
 
 
-@dataclass(frozen=True)
-class Interface:
+class Interface(NamedTuple):
     """One interface: class codes, what is peculiar to the class, endpoints."""
 
     number: int
@@ -50,8 +50,7 @@ class Interface:
         return own + self.extra + b"".join(endpoint.pack() for endpoint in self.endpoints)
 
 
-@dataclass(frozen=True)
-class Descriptors:
+class Descriptors(NamedTuple):
     """What a device tells of itself. ``current`` is in mA."""
 
     vendor: int
@@ -67,7 +66,7 @@ class Descriptors:
     current: int = 100
     remote_wakeup: bool = False
     #: report descriptors, by interface
-    reports: dict[int, bytes] = field(default_factory=dict)
+    reports: Mapping[int, bytes] = MappingProxyType({})
 
     def device(self) -> bytes:
         """Table 9-8."""

@@ -1,0 +1,45 @@
+"""What a start does to be short."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from dbgemu import cli
+from dbgemu.emulator import Emulator
+from dbgemu.engine.native import source_digest
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collector")
+def test_garbage_is_collected_again_once_everything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def run(emulator: Emulator) -> int:
+        seen.append((gc.isenabled(), gc.get_freeze_count() > 0))
+        return 7
+
+    monkeypatch.setattr(Emulator, "run", run)
+    assert cli.main(["-demo", "-serial", "null", "-monitor", "none", "-accel", "interp"]) == 7
+    assert seen == [(True, True)]
+    assert (gc.isenabled(), gc.get_freeze_count()) == (True, 0)
+
+
+@pytest.mark.usefixtures("collector")
+def test_a_wrong_command_line_leaves_the_collector_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["-nonsense"]) == cli.USAGE_ERROR
+    assert gc.isenabled()
+    assert "-nonsense" in capsys.readouterr().err
+
+
+def test_the_digest_is_the_same_each_time_and_another_with_the_translator() -> None:
+    assert source_digest() == source_digest()
+    assert source_digest(everything=True) == source_digest(everything=True) != source_digest()
