@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.harness import Settings
@@ -103,4 +102,4 @@ def fill(path: Path, largest: int = LARGEST) -> None:
     number = 0
     while own and path.stat().st_size + before <= largest:
         number += 1
-        cache.add(replace(made, word=made.word ^ number << 16) for made in own)
+        cache.add(made._replace(word=made.word ^ number << 16) for made in own)

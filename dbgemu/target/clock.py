@@ -9,8 +9,10 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections.abc import Callable
-from fractions import Fraction
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 NS_PER_SECOND = 1_000_000_000
 

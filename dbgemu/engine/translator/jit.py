@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from pathlib import Path
 
 from dbgemu.engine.cpu import Cpu
@@ -12,7 +12,7 @@ from dbgemu.engine.translator.requests import ASSEMBLE
 from dbgemu.engine.translator.translator import AGAIN_ASSEMBLED, Translator
 
 #: hosts whose relocations stencil_compiler knows
-_WITH_STENCILS = ("x86_64", "amd64")
+_WITH_STENCILS = ("x86_64",)
 
 
 def accelerate(cpu: Cpu, path: Path | None = None) -> Translator:
@@ -23,7 +23,7 @@ def accelerate(cpu: Cpu, path: Path | None = None) -> Translator:
     path = path or default_path()
     notify = cpu.interrupt_for_translation
     compiler, cache = Background(path, notify), RegionCache(path)
-    if platform.machine().lower() not in _WITH_STENCILS:
+    if os.uname().machine not in _WITH_STENCILS:
         return Translator(cpu, compiler, cache=cache)
     assembler = Background(path, notify, ASSEMBLE)
     return Translator(cpu, compiler, cache=cache, assembler=assembler, again=AGAIN_ASSEMBLED)

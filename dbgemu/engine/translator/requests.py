@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbgemu.engine.layout import HOT_COUNTERS, JUMP_SLOTS, TRACED_WORD
 from dbgemu.target.arm.state import PAGE_SIZE
@@ -11,8 +11,7 @@ from dbgemu.target.arm.state import PAGE_SIZE
 COMPILE, ASSEMBLE = "compile", "assemble"
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A hot address (bit 0: Thumb, and TRACED_WORD), and the code around it: bytes by virtual 1 KiB page."""
 
     word: int
@@ -41,8 +40,7 @@ class Request:
         return int.from_bytes(self.counters[place : place + 2], "little") != self.start
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """A translated region: where its code came from, and its native function."""
 
     word: int
@@ -76,8 +74,7 @@ class Made:
         return bool(self.word & TRACED_WORD)
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """The answer to some requests; of those that ``made`` has nothing for, nothing is to be had."""
 
     requests: tuple[Request, ...]
