@@ -36,8 +36,14 @@ def _field(core: EmittingCore, ring: str, name: str, place: int = 0) -> str:
     return str(core.op(f"getelementptr i8, ptr {ring}, i64 {getattr(TraceRing, name).offset + place}", 64))
 
 
-def emit_jump(core: EmittingCore, ring: str, new: Value, count: Value) -> None:
-    """Record a transfer to ``new`` (bit 0: Thumb) at ``count``, in the privilege of the running block."""
+def emit_jump(
+    core: EmittingCore, ring: str, new: Value, count: Value, again: tuple[int, str] | None = None
+) -> None:
+    """Record a transfer to ``new`` (bit 0: Thumb) at ``count``, in the privilege of the running block.
+
+    With ``again``, a length and a label, go on at the label where the running block was the same one, of that
+    length, and the path leads back to the same entry: then each further turn of the loop comes true as well.
+    """
     # words of 32 bits: shifted to their place in a key they would be further variables of a loop
     start = core.op(f"load i32, ptr {_field(core, ring, 'start')}", 32)
     user = core.op(f"load i32, ptr {_field(core, ring, 'current', 4)}", 32)
@@ -57,11 +63,23 @@ def emit_jump(core: EmittingCore, ring: str, new: Value, count: Value) -> None:
     core.line(f"store i64 {following.zext(64)}, ptr {path_place}")
     hits = _field(core, ring, "hits")
     core.line(f"store i64 {core.op(f'load i64, ptr {hits}', 64) + 1}, ptr {hits}")
-    core.end(f"br label %{done}")
+    if again is None:
+        core.end(f"br label %{done}")
+    else:
+        length, label = again
+        steady = following.eq(path) & (count.trunc(32) - start).eq(length)
+        core.end(f"br i1 {steady}, label %{label}, label %{done}")
     core.label(wrong)
     function = core.get_pointer("trace_transfer")
     core.line(f"call {TRANSFER_CONVENTION} void {function}(ptr %s, i32 {new}, i64 {count})")
     core.label(done)
+
+
+def emit_turns(core: EmittingCore, ring: str, start: Value, turns: Value) -> None:
+    """Record ``turns`` of a loop that came true, the last of which began at the count ``start``."""
+    hits = _field(core, ring, "hits")
+    core.line(f"store i64 {core.op(f'load i64, ptr {hits}', 64) + turns}, ptr {hits}")
+    core.line(f"store i64 {start}, ptr {_field(core, ring, 'start')}")
 
 
 def emit_go_traced(core: RoutineCore, thumb: bool) -> None:

@@ -14,7 +14,7 @@ from functools import reduce
 from dbgemu.engine.ir import LIKELY, UNLIKELY
 from dbgemu.engine.layout import UNCHECKED
 from dbgemu.engine.routines import CONVENTION
-from dbgemu.engine.traced_code import TRACED_WAYS, emit_jump
+from dbgemu.engine.traced_code import TRACED_WAYS, emit_jump, emit_turns
 from dbgemu.engine.translator.decoding import Flow, Instruction
 from dbgemu.engine.translator.flags import Flags, Knowledge
 from dbgemu.engine.translator.regions import MOST_INSTRUCTIONS, Block, Region
@@ -61,8 +61,11 @@ class RegionCore(TranslatingCore):
         #: of a block that is a loop, and emitted several times: the label of the next time
         self._following_turn: str | None = None
         self._known_at_turn = Knowledge()
-        #: of a region that records its blocks: addresses that it jumps to
+        #: of a region that records its blocks: addresses that it jumps to, and blocks that jump to themselves
         self._jumped_to: set[int] = set()
+        self._repeated: dict[int, Block] = {}
+        #: how many instructions ago the last jump was recorded at the latest, None outside of steady turns
+        self._steady: int | None = None
         self._before: int = 0
         self._r15_loaded = False
 
@@ -73,8 +76,12 @@ class RegionCore(TranslatingCore):
         blocks = self.region.blocks
         for pc in sorted(blocks):
             self._block(blocks[pc])
+            if pc in self._repeated:
+                self._steady_turns(blocks[pc])
         for pc in sorted(self._jumped_to):
-            self._recorded_jump(pc)
+            self._recorded_jump(pc, f"J{pc:x}")
+        for pc, block in self._repeated.items():
+            self._recorded_jump(pc, f"J{pc:x}.again", block)
         self._flags.emit_exits()
         if self._flags.written:
             self._written.update(f"f{flag}" for flag in _FLAGS)
@@ -93,7 +100,8 @@ class RegionCore(TranslatingCore):
         """Load what the region uses, and go to the block of the entry."""
         self.line("%tlb = load ptr, ptr " + self.address_of("data_tlb"))
         self.line("%fetch = load ptr, ptr " + self.address_of("fetch_tlb"))
-        if self._jumped_to:
+        if self._jumped_to or self._repeated:
+            self.allocas.append("  %since = alloca i64")
             self.line("%ring = load ptr, ptr " + self.address_of("trace_predicted"))
         for name in sorted(self._used | self._written):
             self.allocas.append(f"  %{name} = alloca i32")
@@ -137,6 +145,7 @@ class RegionCore(TranslatingCore):
 
     def _leave(self, way: str, pc: Value | int, executed: Value | int) -> None:
         count = self._counted() + executed
+        self._record_turns()
         if self.region.traced:
             way = TRACED_WAYS.get(way, way)
         self.line(f"store i64 {count}, ptr %xcount")
@@ -157,9 +166,11 @@ class RegionCore(TranslatingCore):
             self._check_budget(block.pc, self._counted())
             if self.region.traced:
                 self.label(f"N{block.pc:x}")
-        turns = self._turns(block)
+        self._emit_turns(block, f"B{block.pc:x}", 1 if self.region.traced else self._turns(block))
+
+    def _emit_turns(self, block: Block, label: str, turns: int) -> None:
         for turn in range(turns):
-            self._following_turn = f"B{block.pc:x}.{turn + 1}" if turn + 1 < turns else None
+            self._following_turn = f"{label}.{turn + 1}" if turn + 1 < turns else None
             self._body(block)
             if self._following_turn is not None:
                 self.ended = True
@@ -168,9 +179,33 @@ class RegionCore(TranslatingCore):
 
     def _turns(self, block: Block) -> int:
         """How many turns of the loop that a block alone may be are emitted one after the other."""
-        if block.pc not in block.successors or self.region.traced:
+        if block.pc not in block.successors:
             return 1
         return 1 + min(_MOST_TURNS - 1, (UNCHECKED - MOST_INSTRUCTIONS) // len(block))
+
+    def _steady_turns(self, block: Block) -> None:
+        """The loop of a block alone, when a turn came true that was like the one before: so do all others.
+
+        They are recorded together, where the loop is left.
+        """
+        self.ended = True
+        self._flags.known = Knowledge()
+        self._steady = len(block)
+        self.label(f"S{block.pc:x}")
+        self._check_budget(block.pc, self._counted())
+        self._steady = 0
+        self.label(f"S{block.pc:x}.go")
+        self._emit_turns(block, f"S{block.pc:x}", self._turns(block))
+        self._steady = None
+
+    def _record_turns(self) -> None:
+        """Of steady turns, those that have come true: here they are left."""
+        if self._steady is not None:
+            start = self._counted() - self._steady
+            passed = start - self.op("load i64, ptr %since", 64)
+            emit_turns(
+                self, "%ring", start, self.op(f"udiv exact i64 {passed}, {len(self._block_at_hand)}", 64)
+            )
 
     def _body(self, block: Block) -> None:
         self._values.clear()
@@ -227,26 +262,42 @@ class RegionCore(TranslatingCore):
         before = arrivals.get(self._block_at_hand.pc, known)
         arrivals[self._block_at_hand.pc] = known.common(before)
         count = self._counted()
+        again = target == self._block_at_hand.pc
+        if not again:
+            self._record_turns()
         self.line(f"store i64 {count + executed}, ptr %count")
-        if target == self._block_at_hand.pc and self._following_turn is not None:
+        if again and self._following_turn is not None:
             self._known_at_turn = self._flags.known.copy()
             self.end(f"br label %{self._following_turn}")
+        elif again and self._steady is not None:
+            self.end(f"br label %S{target:x}")
+        elif again and self.region.traced:
+            self._repeated[target] = self._block_at_hand
+            self.end(f"br label %J{target:x}.again")
         elif self.region.traced and settle and target != self._instruction.pc + self.instruction_size:
             self._jumped_to.add(target)
             self.end(f"br label %J{target:x}")
         else:
             self.end(f"br label %B{target:x}")
 
-    def _recorded_jump(self, pc: int) -> None:
-        """The way of jumps to the block at ``pc``: recorded where that is sure to be executed next."""
+    def _recorded_jump(self, pc: int, label: str, again: Block | None = None) -> None:
+        """The way of jumps to the block at ``pc``: recorded where that is sure to be executed next.
+
+        ``again``: those of the block itself.
+        """
         self.ended = True
         self._flags.known = Knowledge()
-        self.label(f"J{pc:x}")
+        self.label(label)
         if pc in self.region.headers:
             self._check_budget(pc, self._counted())
-        count = self._counted()
-        emit_jump(self, "%ring", self.const(pc | int(self.thumb)), count)
+        count, new = self._counted(), self.const(pc | int(self.thumb))
+        steady = f"S{pc:x}.begin"
+        emit_jump(self, "%ring", new, count, None if again is None else (len(again), steady))
         self.end(f"br label %{'N' if pc in self.region.headers else 'B'}{pc:x}")
+        if again is not None:
+            self.label(steady)
+            self.line(f"store i64 {count}, ptr %since")
+            self.end(f"br label %S{pc:x}.go")
 
     # -- what semantics ask for ----------------------------------------------------------------
 
