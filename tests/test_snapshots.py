@@ -359,7 +359,7 @@ FIXED = {
     "source",
 }
 FIXED |= {"_backing", "_by_offset", "_keeper", "_card", "_cycles", "_initial", "_timers"}
-FIXED |= {"_effects", "_pages", "on_configured"}
+FIXED |= {"_effects", "_pages", "on_configured", "timing"}
 #: ... what follows from registers, lines and clocks, and is worked out by load (nand's _selected too), ...
 DERIVED = {
     "clkpwr": {"armclk", "camclk", "fclk", "hclk", "mpll", "pclk", "uclk", "upll"},
