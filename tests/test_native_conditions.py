@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from random import Random
 
 import pytest
@@ -316,23 +316,26 @@ def test_a_condition_that_sets_variables_is_evaluated_in_python_each_time(debugg
     assert len(debugged.machine.cpu.conditions) == 0
 
 
-def test_a_false_native_condition_costs_little(debugged) -> None:
-    debugged.set("reg 0; const32 1000000; equal")
-    started = time.perf_counter()
-    assert debugged.go() == 1_000_000
-    # well below a microsecond where the machine is not busy
-    assert time.perf_counter() - started < 3
-
-
-def test_thousands_of_breakpoints_are_set_and_removed_quickly(debugged) -> None:
+def test_a_breakpoint_among_thousands_takes_as_many_calls_to_set_and_remove_as_one_of_few(debugged) -> None:
     book = debugged.session.breakpoints
-    started = time.perf_counter()
-    found = []
-    for number in range(5000):
-        item = book.add(None, CODE + 0x1000 + 4 * number)
-        book.set_condition(item, debugged.condition("reg 0; const8 1; equal"))
-        found.append(item)
-    for item in found:
-        book.remove(item)
-    assert time.perf_counter() - started < 3
-    assert len(book) == 0
+
+    def calls(count: int) -> int:
+        made = 0
+
+        def note(frame, event, argument) -> None:
+            nonlocal made
+            made += event in ("call", "c_call")
+
+        found = []
+        sys.setprofile(note)
+        for number in range(count):
+            item = book.add(None, CODE + 0x1000 + 4 * number)
+            book.set_condition(item, debugged.condition("reg 0; const8 1; equal"))
+            found.append(item)
+        for item in found:
+            book.remove(item)
+        sys.setprofile(None)
+        assert len(book) == 0
+        return made
+
+    assert calls(5000) < 110 * calls(50)
