@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import dbgemu.engine
 from dbgemu import cli
 from dbgemu.emulator import Emulator
-from dbgemu.engine.native import source_digest
+from dbgemu.engine.native import PORT_MODULES, source_digest
 
 
 @pytest.fixture
@@ -38,6 +41,18 @@ def test_a_wrong_command_line_leaves_the_collector_on(capsys: pytest.CaptureFixt
     assert cli.main(["-nonsense"]) == cli.USAGE_ERROR
     assert gc.isenabled()
     assert "-nonsense" in capsys.readouterr().err
+
+
+def test_the_digest_covers_all_modules_whose_constants_native_code_has() -> None:
+    """Else an interpreter would be taken from the cache that was made with others."""
+    folder = Path(dbgemu.engine.__file__).parent
+    emitting = [path for path in folder.rglob("*.py") if path.name != "cpu.py"]
+    used = {
+        module.rpartition(".")[2]
+        for path in emitting
+        for module in re.findall(r"^from (dbgemu\.target\.\w+) import", path.read_text(), re.MULTILINE)
+    }
+    assert used - {"arm"} == set(PORT_MODULES)
 
 
 def test_the_digest_is_the_same_each_time_and_another_with_the_translator() -> None:

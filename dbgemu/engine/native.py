@@ -35,6 +35,9 @@ _DIGEST_SIZE = 32
 _CPU_INFO = Path("/proc/cpuinfo")
 _CPU_KEYS = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags", "Features", "CPU ")
 
+#: modules of the target, beside those of the core, whose constants native code is made with
+PORT_MODULES = ("stream", "count_port")
+
 Progress = Callable[[str], None]
 
 
@@ -63,6 +66,8 @@ def _interpreter_digest() -> hashlib._Hash:
     digest = hashlib.sha256()
     for package in (dbgemu.engine, dbgemu.target.arm):
         _add_sources(digest, _folder_of(package), but=("assembler", "translator"))
+    for name in PORT_MODULES:
+        digest.update((_folder_of(dbgemu.target) / f"{name}.py").read_bytes())
     for part in (llvmlite.__version__, sys.platform, os.uname().machine, *_host_cpu()):
         digest.update(b"\0" + part.encode())
     return digest
