@@ -51,6 +51,7 @@ class GdbServer:
         self._listener: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections: set[Connection] = set()
+        self._deserted = asyncio.Event()
         self._accepted = 0
 
     @cached_property
@@ -94,15 +95,21 @@ class GdbServer:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._accepted += 1
         name = f"gdb client {self._accepted}"
-        self._connections.add(Connection(self._loop, sock, self._stub, name, self._connections.discard))
+        self._connections.add(Connection(self._loop, sock, self._stub, name, self._leave))
+
+    def _leave(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._deserted.set()
 
     async def finish(self) -> None:
         """As :meth:`close`, but clients may still ask for what they were notified of."""
         self._stop_listening()
+        self._deserted.clear()
         for connection in list(self._connections):
             connection.finish()
-        while self._connections:
-            await asyncio.sleep(0.005)
+        if self._connections:
+            await self._deserted.wait()
 
     def close(self) -> None:
         """Stop listening and let every client go. On the loop's thread."""
