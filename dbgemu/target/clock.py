@@ -105,11 +105,7 @@ class VirtualClock:
         return self._words.buffer_info()[0]
 
     def _tell_natively(self) -> None:
-        self._words[0], self._words[1], self._words[2] = (
-            self.period_ps,
-            self._skipped,
-            _COUNTED // self.period_ps,
-        )
+        self._words[:] = array("q", [self.period_ps, self._skipped, _COUNTED // self.period_ps])
 
     def set_period(self, period_ps: int) -> None:
         """Let an instruction take ``period_ps`` (> 0) from now on; :attr:`now` does not jump."""

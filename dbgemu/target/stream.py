@@ -70,8 +70,9 @@ class Port:
 
     @enabled.setter
     def enabled(self, value: bool) -> None:
-        self._enabled = value
-        self._describe_sizes()
+        if value != self._enabled:
+            self._enabled = value
+            self._describe_sizes()
 
     @property
     def gated(self) -> bool:

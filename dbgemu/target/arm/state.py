@@ -171,10 +171,7 @@ class CpuState(ctypes.Structure):
         ("trace_switch", ctypes.c_uint64),
         ("in_device", ctypes.c_uint32),  # 1 while a device's code runs for an instruction
         # translated code: see dbgemu.engine.dispatch
-        (
-            "fast_limit",
-            ctypes.c_int64,
-        ),  # above this count translated code leaves: see layout.UNCHECKED
+        ("fast_limit", ctypes.c_int64),  # a count above it makes translated code leave: layout.UNCHECKED
         ("fill", ctypes.c_uint64),  # addresses of functions
         ("go_arm", ctypes.c_uint64),
         ("go_thumb", ctypes.c_uint64),

@@ -373,7 +373,7 @@ class NandController(Device):
                 self._ready.settle()  # with what was to be detected up to now
             self.NFCONT = control
             self._select()
-            if control ^ before == _NCE:
+            if control ^ before == _NCE:  # no interrupt follows from that: selecting the chip is often done
                 self._hold(control)
             else:
                 self._drive_irq()
@@ -384,13 +384,10 @@ class NandController(Device):
         control = self.NFCONT
         selected = control & (_MODE | _NCE) == _MODE
         self._selected = self.chip if selected else None
-        if selected != self._stream.enabled:
-            self._stream.enabled = self._addresses.enabled = selected
+        self._stream.enabled = self._addresses.enabled = selected
         self._ready.edges_wanted = bool(control & _RNB_INTERRUPT)
         self.held_control.post(control | _INIT_ECC)
-        locked = bool(control & _MAIN_LOCK)
-        if locked == self.code.enabled:
-            self.code.enabled = not locked
+        self.code.enabled = not control & _MAIN_LOCK
         self._post()
 
     def _post(self) -> None:
