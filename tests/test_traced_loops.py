@@ -12,8 +12,7 @@ from dbgemu.engine.translator.translator import Translator
 from dbgemu.target.device import Device
 from dbgemu.target.registers import Register
 from tests.arm_programs import CODE, DATA, Guest
-from tests.test_traced_translation import recorded
-from tests.traced_program import blocks_of
+from tests.traced_program import blocks_of, recorded
 
 DEVICE = 0x50000000
 STEPS = 30_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from dbgemu.trace.tracer import Tracer
 from tests.arm_programs import CODE, DATA, Guest
 from tests.linux_guest import LinuxGuest
 from tests.random_programs import trace_difference
-from tests.traced_program import blocks_by_hand, blocks_of, everything, recorder_of
+from tests.traced_program import blocks_by_hand, blocks_of, everything, recorded
 
 #: a loop, with a call and a return in it, and a branch to the very next instruction
 CALLS = """
@@ -53,17 +52,6 @@ class Traced(Guest):
     def entered(self, *, traced: bool) -> int:
         """How often regions of a flavour were entered."""
         return sum(region.hits for region in self.translator.regions if region.made.traced == traced)
-
-
-@contextmanager
-def recorded(guest: Guest, path: Path, **selection: object) -> Iterator[None]:
-    """Blocks are recorded to ``path``."""
-    recorder, sink = recorder_of(guest, path)
-    recorder.select(**selection)  # type: ignore[arg-type]
-    recorder.start(blocks=True, kinds=0)
-    yield
-    recorder.stop()
-    sink.close()
 
 
 @pytest.fixture

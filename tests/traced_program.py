@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dbgemu.target.arm.state import F, I, Mode, StopCode, T
@@ -184,3 +186,14 @@ def blocks_of(path: Path) -> list[Block]:
 def read_blocks(trace: Trace) -> list[Block]:
     """The same of an open one."""
     return [(event.pc, event.length, event.thumb, event.user) for event in trace.blocks_between()]
+
+
+@contextmanager
+def recorded(guest: Guest, path: Path, **selection: object) -> Iterator[None]:
+    """Blocks are recorded to ``path``."""
+    recorder, sink = recorder_of(guest, path)
+    recorder.select(**selection)  # type: ignore[arg-type]
+    recorder.start(blocks=True, kinds=0)
+    yield
+    recorder.stop()
+    sink.close()

@@ -202,8 +202,7 @@ class Cpu(CpuRegisters):
         while True:
             if translation is not None:
                 translation.attend()
-            longs[self._limit] = self._wanted_limit
-            longs[self._fast_limit] = self._wanted_limit - UNCHECKED
+            self.limit = self._wanted_limit
             self._run(self._state_address)
             if self._error is not None:
                 error, self._error = self._error, None

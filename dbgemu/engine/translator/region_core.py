@@ -63,7 +63,7 @@ class RegionCore(TranslatingCore):
         self._known_at_turn = Knowledge()
         #: of a region that records its blocks: addresses that it jumps to, and blocks that jump to themselves
         self._jumped_to: set[int] = set()
-        self._repeated: dict[int, Block] = {}
+        self._repeated: set[int] = set()
         #: how many instructions ago the last jump was recorded at the latest, None outside of steady turns
         self._steady: int | None = None
         self._before: int = 0
@@ -80,8 +80,8 @@ class RegionCore(TranslatingCore):
                 self._steady_turns(blocks[pc])
         for pc in sorted(self._jumped_to):
             self._recorded_jump(pc, f"J{pc:x}")
-        for pc, block in self._repeated.items():
-            self._recorded_jump(pc, f"J{pc:x}.again", block)
+        for pc in sorted(self._repeated):
+            self._recorded_turn(blocks[pc])
         self._flags.emit_exits()
         if self._flags.written:
             self._written.update(f"f{flag}" for flag in _FLAGS)
@@ -272,7 +272,7 @@ class RegionCore(TranslatingCore):
         elif again and self._steady is not None:
             self.end(f"br label %S{target:x}")
         elif again and self.region.traced:
-            self._repeated[target] = self._block_at_hand
+            self._repeated.add(target)
             self.end(f"br label %J{target:x}.again")
         elif self.region.traced and settle and target != self._instruction.pc + self.instruction_size:
             self._jumped_to.add(target)
@@ -280,24 +280,23 @@ class RegionCore(TranslatingCore):
         else:
             self.end(f"br label %B{target:x}")
 
-    def _recorded_jump(self, pc: int, label: str, again: Block | None = None) -> None:
-        """The way of jumps to the block at ``pc``: recorded where that is sure to be executed next.
-
-        ``again``: those of the block itself.
-        """
+    def _recorded_jump(self, pc: int, label: str, again: tuple[int, str] | None = None) -> None:
+        """The way of jumps to the block at ``pc``: recorded where that is sure to be executed next."""
         self.ended = True
         self._flags.known = Knowledge()
         self.label(label)
         if pc in self.region.headers:
             self._check_budget(pc, self._counted())
-        count, new = self._counted(), self.const(pc | int(self.thumb))
-        steady = f"S{pc:x}.begin"
-        emit_jump(self, "%ring", new, count, None if again is None else (len(again), steady))
+        emit_jump(self, "%ring", self.const(pc | int(self.thumb)), self._counted(), again)
         self.end(f"br label %{'N' if pc in self.region.headers else 'B'}{pc:x}")
-        if again is not None:
-            self.label(steady)
-            self.line(f"store i64 {count}, ptr %since")
-            self.end(f"br label %S{pc:x}.go")
+
+    def _recorded_turn(self, block: Block) -> None:
+        """The way of a block's jumps to itself: see :meth:`_steady_turns`."""
+        pc, steady = block.pc, f"S{block.pc:x}.begin"
+        self._recorded_jump(pc, f"J{pc:x}.again", (len(block), steady))
+        self.label(steady)
+        self.line(f"store i64 {self._counted()}, ptr %since")
+        self.end(f"br label %S{pc:x}.go")
 
     # -- what semantics ask for ----------------------------------------------------------------
 
